@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What shieldvm's own programs on one host say to each other: message shapes only, no code.
+ *
+ * Three conversations, all over AF_UNIX SOCK_SEQPACKET, one struct a message, host byte order (same
+ *machine, same build; `magic` and `version` catch a half-upgraded host):
+ *
+ *  spawn    hook -> worker, over the socket the worker inherits as descriptor SPAWN_FD.  The hook
+ *sends one spawn_request with the protector's text behind it; the worker answers with any number of
+ *	     SPAWN_SIGN_EK (each answered by the hook with a certificate), then one SPAWN_READY or
+ *SPAWN_REFUSED. The socket is then closed: nothing of libvirtd's stays open in the worker. launch
+ *launcher -> broker, PATH_RUN/UUID/launch.sock.  One launch_request, one launch_reply; on success
+ *the reply carries QEMU's end of the vTPM's control channel (SCM_RIGHTS).  Given once. control
+ *hook, shieldvm -> broker, PATH_RUN/UUID/control.sock (root only).  One request, one reply.
+ */
+#ifndef SHIELDVM_BASE_SPAWN_H
+#define SHIELDVM_BASE_SPAWN_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/uuid.h"
+
+#define SPAWN_MAGIC   0x53485644U /* "SHVD" */
+#define SPAWN_VERSION 1
+#define SPAWN_FD      3
+#define SPAWN_NAME_MAX                                                                             \
+	256 /* bytes of a domain's name, with the NUL; longer names are cut for the log */
+#define SPAWN_MESSAGE_MAX 131072
+#define SPAWN_TIMEOUT_MS                                                                           \
+	30000 /* how long the hook waits for SPAWN_READY: first start makes two EKs */
+#define LAUNCH_TIMEOUT_MS 10000	 /* how long the launcher waits for its reply */
+#define LAUNCH_WINDOW_MS  300000 /* a worker whose launcher has not come by then ends */
+#define STOP_TIMEOUT_MS	  10000	 /* how long release waits for the worker to end */
+
+struct spawn_request {
+	uint32_t magic, version;
+	uint8_t vm[UUID_BYTES];
+	uint32_t worker_uid; /* this VM's, also its gid */
+	uint32_t qemu_uid;   /* who may launch, besides root */
+	uint32_t may_be_new; /* 1: absent vTPM state is manufactured */
+	uint32_t protector_bytes;
+	char name[SPAWN_NAME_MAX]; /* the domain's, for the log and `shieldvm status` */
+				   /* protector_bytes of text follow */
+};
+
+enum spawn_kind { SPAWN_SIGN_EK = 1, SPAWN_READY, SPAWN_REFUSED };
+
+struct spawn_reply {
+	uint32_t magic, version;
+	uint32_t kind; /* enum spawn_kind */
+	int32_t rc;    /* SPAWN_REFUSED: the error */
+	union {
+		char text[FAULT_TEXT_MAX]; /* SPAWN_REFUSED: the sentence */
+		struct {		   /* SPAWN_SIGN_EK: crypto/ekca.h struct ek_public */
+			uint32_t type;
+			uint8_t rsa_modulus[256];
+			uint8_t ecc_x[48], ecc_y[48];
+		} ek;
+		uint32_t made; /* SPAWN_READY: 1 if the vTPM was manufactured just now */
+	};
+};
+
+#define SPAWN_CERT_MAX 2048
+struct spawn_certificate {
+	uint32_t magic, version;
+	int32_t rc; /* < 0: could not be signed */
+	uint32_t bytes;
+	uint8_t der[SPAWN_CERT_MAX];
+};
+
+struct launch_request {
+	uint32_t magic, version;
+	uint8_t vm[UUID_BYTES];
+};
+
+struct launch_reply {
+	uint32_t magic, version;
+	int32_t rc; /* 0: the descriptor is attached */
+	char text[FAULT_TEXT_MAX];
+};
+
+enum control_kind {
+	CONTROL_ARM = 1,  /* hook start: the launcher may come now */
+	CONTROL_LAUNCHED, /* hook started: has the launcher come?  ERR_STATE if not */
+	CONTROL_STOP,	  /* hook release: end; the reply comes after the state is safe */
+	CONTROL_STATUS,
+};
+
+struct control_request {
+	uint32_t magic, version;
+	uint32_t kind;
+};
+
+struct control_reply {
+	uint32_t magic, version;
+	int32_t rc;
+	uint32_t level;	   /* crypto/protector.h enum shield_level */
+	uint32_t launched; /* 1: a QEMU has the vTPM */
+	int32_t worker_pid, broker_pid, qemu_pid;
+	uint32_t worker_uid;
+	uint64_t started_s; /* seconds since the epoch */
+	char name[SPAWN_NAME_MAX];
+	char text[FAULT_TEXT_MAX];
+};
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The key protector (DESIGN section 4, docs/FORMAT.md): who may have a VM's key, and what its owner
+ * signed.
+ *
+ * On the outside it is one compact JWS (ES256) by the owner.  Its payload names the VM, the level,
+ * the owner's choices, the vTPM's id and the owner's key, and holds the VM key as a JWE (general
+ * JSON serialisation, ECDH-ES+A256KW on P-256, A256GCM), one recipient entry per key that may
+ * unwrap it.  The JWE's protected header repeats the VM and the owner's thumbprint, so that a
+ * foreign signature over somebody else's JWE cannot be made to open.
+ *
+ * May be used by: cli/ (makes, rewraps), libvirt/ (parses, verifies), worker/ before it seals
+ * (unwraps).
+ */
+#ifndef SHIELDVM_CRYPTO_PROTECTOR_H
+#define SHIELDVM_CRYPTO_PROTECTOR_H
+
+#include "base/buf.h"
+#include "crypto/jwk.h"
+#include "crypto/key.h"
+
+#define PROTECTOR_TEXT_MAX	 65536
+#define PROTECTOR_RECIPIENTS_MAX 64
+#define PROTECTOR_ALLOW_MAX	 64 /* rules in "allow" */
+#define PROTECTOR_RULE_MAX	 64 /* bytes of a rule id, with the NUL */
+#define PROTECTOR_TPM_ID_BYTES	 16
+
+enum shield_level { LEVEL_ENCRYPTION_SUPPORTED = 1, LEVEL_SHIELDED = 2 };
+
+/* "shielded", "encryption-supported"; ERR_FORMAT for other text. */
+const char *level_name(enum shield_level level);
+int level_parse(const char *text, enum shield_level *level) MUST_CHECK;
+
+/* What the owner signs besides the recipients. */
+struct protector_facts {
+	uint8_t vm[UUID_BYTES];
+	enum shield_level level;
+	uint8_t tpm_id[PROTECTOR_TPM_ID_BYTES]; /* names one vTPM; a new one means a new TPM */
+	size_t n_allow;				/* only at LEVEL_ENCRYPTION_SUPPORTED */
+	char allow[PROTECTOR_ALLOW_MAX][PROTECTOR_RULE_MAX];
+};
+
+struct protector; /* parsed, and its signature verified */
+
+/*
+ * Parse TEXT and verify it: strict JSON, the one encoding, the owner's signature, the owner named
+ * in the JWE. An unverified protector never becomes a struct.  ERR_FORMAT, ERR_VERSION, ERR_AUTH,
+ * ERR_LIMIT with a sentence.
+ */
+int protector_parse(const char *text, size_t n, struct protector **out, struct fault *f) MUST_CHECK;
+void protector_free(struct protector *p);
+static inline void cleanup_protector(struct protector **p)
+{
+	protector_free(*p);
+}
+#define CLEANUP_PROTECTOR CLEANUP(cleanup_protector)
+
+const struct protector_facts *protector_facts(const struct protector *p);
+const struct jwk *protector_owner(const struct protector *p); /* public; belongs to P */
+size_t protector_n_recipients(const struct protector *p);
+const char *protector_recipient(const struct protector *p, size_t i); /* thumbprint; belongs to P */
+
+/*
+ * Computes the ECDH shared secret: the x coordinate of d * (X, Y), big endian, 32 bytes.  The
+ * private key stays with whoever implements this: a file today, a TPM or an HSM later.  THUMBPRINT
+ * names the key; 0 or an error.
+ */
+struct ecdh {
+	char thumbprint[JWK_THUMBPRINT_SIZE];
+	int (*derive)(void *arg, const uint8_t x[static JWK_COORDINATE_BYTES],
+		      const uint8_t y[static JWK_COORDINATE_BYTES],
+		      uint8_t z[static JWK_COORDINATE_BYTES]);
+	void *arg;
+};
+
+/* An ecdh over a private JWK, which must outlive it. */
+int ecdh_from_jwk(const struct jwk *k, struct ecdh *out) MUST_CHECK;
+
+/*
+ * Unwrap the VM key with ECDH's key.  ERR_RECIPIENT if it has no entry, ERR_AUTH if the entry or
+ * the JWE does not authenticate.  KEY is untouched on failure.
+ */
+int protector_unwrap(const struct protector *p, const struct ecdh *ecdh, struct vm_key *key,
+		     struct fault *f) MUST_CHECK;
+
+/*
+ * Make a protector for KEY: signed by OWNER (private), which is always a recipient, plus N HOSTS
+ * (public, at least one, duplicates folded).  Appends the compact JWS to OUT.
+ */
+int protector_make(const struct protector_facts *facts, const struct vm_key *key,
+		   const struct jwk *owner, const struct jwk *const *hosts, size_t n,
+		   struct buf *out, struct fault *f) MUST_CHECK;
+
+#endif
