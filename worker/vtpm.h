@@ -4,7 +4,12 @@
  *
  * One per process (libtpms keeps its state in globals).  Two threads use it: the data thread runs
  * commands (vtpm_command), the control thread everything else; each call takes the vTPM's lock,
- * except vtpm_cancel(), which must not.
+ * except vtpm_cancel(), vtpm_running() and vtpm_set_locality(), which must answer while a command
+ * runs.
+ *
+ * What libtpms is given comes from the store or from a state blob that authenticated, never from a
+ * peer as it stands.  Volatile state is used once: the INIT that resumes from it consumes it, so
+ * that no later INIT can bring old PCR values back.
  */
 #ifndef SHIELDVM_WORKER_VTPM_H
 #define SHIELDVM_WORKER_VTPM_H
@@ -16,32 +21,112 @@
 #include "crypto/key.h"
 #include "worker/store.h"
 
-#define VTPM_BUFFER_MAX	  4096 /* bytes of a command or reply, TPM2_PT_MAX_COMMAND_SIZE */
-#define VTPM_LOCALITY_MAX 4
-#define VTPM_BLOB_MAX	  (512 * 1024)
+#define VTPM_BUFFER_MAX	     4096 /* bytes of a command or reply, TPM2_PT_MAX_COMMAND_SIZE */
+#define VTPM_HEADER_BYTES    10	  /* tag, size, command or response code */
+#define VTPM_LOCALITY_MAX    4
+#define VTPM_BLOB_MAX	     (512 * 1024)
+
+/* TPM 2.0 Library part 2: what a command that never reaches libtpms is answered with. */
+#define VTPM_RC_BAD_TAG	     0x01e
+#define VTPM_RC_FAILURE	     0x101
+#define VTPM_RC_COMMAND_SIZE 0x142
+#define VTPM_RC_CANCELED     0x909
 
 enum vtpm_blob { VTPM_BLOB_PERMANENT = 1, VTPM_BLOB_VOLATILE, VTPM_BLOB_SAVESTATE };
 
 struct vtpm;
 
-/* Register with libtpms.  STORE and KEY (for state blobs; NULL = blobs travel in clear,
- * shieldvm-swtpm without
- * --key) are borrowed.  Before sealing. */
-int vtpm_new(struct store *store, const struct vm_key *key, const uint8_t vm[static UUID_BYTES],
-	     struct vtpm **out, struct fault *f) MUST_CHECK;
+struct vtpm_config {
+	struct store *store;	      /* permanent state */
+	struct store *volatile_store; /* where STORE_VOLATILE goes; NULL: this process's memory */
+	const struct vm_key *key;     /* state blobs are sealed with it; NULL: they travel in clear
+					 (shieldvm-swtpm without --key) */
+	const uint8_t *vm;	      /* UUID_BYTES; what sealed blobs are bound to */
+};
+
+/*
+ * Register with libtpms.  The stores are borrowed and must outlive the vTPM; KEY and VM are not
+ * used after the call.  Before sealing.  ERR_STATE if the process has a vTPM already.
+ */
+int vtpm_new(const struct vtpm_config *config, struct vtpm **out, struct fault *f) MUST_CHECK;
 void vtpm_free(struct vtpm *t);
 
-/* CMD_INIT: (re)start from stored state, or from blobs set since vtpm_stop(). */
+/*
+ * CMD_INIT: stop if running, then start from the blobs set since, or else from the stores; absent
+ * state is manufactured if the store allows a new one (store_open()).  A blob set for the permanent
+ * state is in the store when this returns 0.  After a failure the vTPM is stopped, the blobs are
+ * forgotten, and the store is what it was.  With DELETE_VOLATILE, volatile state is consumed as
+ * ever and a stored one that was not used is deleted.
+ */
 int vtpm_init(struct vtpm *t, int delete_volatile, struct fault *f) MUST_CHECK;
 
-/* CMD_STOP, or the end: TPM2_Shutdown unless that was the last command, then terminate. Idempotent.
+/*
+ * CMD_STOP, or the end: TPM2_Shutdown(STATE), else (CLEAR), unless that was the last command, so
+ * that the guest is not charged with a dictionary attack (TPM 2.0 Library part 1, "Lockout"); then
+ * terminate. Idempotent.
  */
 void vtpm_stop(struct vtpm *t);
 int vtpm_running(const struct vtpm *t);
 
-/* Run one whole command (header's paramSize == N).  Always gives a reply (a TPM error reply when
- * not running), at most VTPM_BUFFER_MAX bytes; when it returns, state changes are durable. */
+/* 1 if the last vtpm_init() found no state and manufactured a TPM. */
+int vtpm_was_made(const struct vtpm *t);
+
+/*
+ * Run one whole command (header's paramSize == N).  Always gives a reply (a TPM error reply when
+ * not running), at most VTPM_BUFFER_MAX bytes; when it returns, state changes are durable.
+ */
 void vtpm_command(struct vtpm *t, const uint8_t *cmd, size_t n,
 		  uint8_t reply[static VTPM_BUFFER_MAX], size_t *reply_n);
+
+/* A reply that holds nothing but RC. */
+void vtpm_error_reply(uint32_t rc, uint8_t reply[static VTPM_HEADER_BYTES]);
+
+/*
+ * CMD_CANCEL: the command that is running, or that has arrived and waits for the lock, ends with
+ * TPM_RC_CANCELED if it can be cancelled.  No effect on later ones.  Takes no lock.
+ */
+void vtpm_cancel(struct vtpm *t);
+
+/* CMD_SET_LOCALITY: for commands from now on.  ERR_LIMIT above VTPM_LOCALITY_MAX. */
+int vtpm_set_locality(struct vtpm *t, unsigned int locality) MUST_CHECK;
+
+/* CMD_GET_TPMESTABLISHED, CMD_RESET_TPMESTABLISHED (at LOCALITY, ERR_LIMIT as above).  ERR_STATE
+ * when not running, -EIO if libtpms refuses. */
+int vtpm_get_established(struct vtpm *t, int *bit) MUST_CHECK;
+int vtpm_reset_established(struct vtpm *t, unsigned int locality) MUST_CHECK;
+
+/* CMD_HASH_START, _DATA, _END.  ERR_STATE when not running, or out of sequence. */
+int vtpm_hash_start(struct vtpm *t) MUST_CHECK;
+int vtpm_hash_data(struct vtpm *t, const uint8_t *data, size_t n) MUST_CHECK;
+int vtpm_hash_end(struct vtpm *t) MUST_CHECK;
+
+/* CMD_SET_BUFFERSIZE: 0 asks.  ERR_STATE if WANTED and running. */
+int vtpm_set_buffer_size(struct vtpm *t, uint32_t wanted, uint32_t *size, uint32_t *min,
+			 uint32_t *max) MUST_CHECK;
+
+/* CMD_GET_INFO: append libtpms' JSON for FLAGS and a NUL to OUT. */
+int vtpm_info(struct vtpm *t, uint64_t flags, struct buf *out) MUST_CHECK;
+
+/* 1 if state blobs are sealed. */
+int vtpm_has_blob_key(const struct vtpm *t);
+
+/*
+ * CMD_GET_STATEBLOB: append the state of the running vTPM, sealed if there is a key.  ERR_STATE
+ * when not running, -ENOENT for a savestate (a TPM 2.0 has none), ERR_FORMAT for another type.
+ */
+int vtpm_get_blob(struct vtpm *t, uint32_t type, struct buf *out) MUST_CHECK;
+
+/*
+ * CMD_SET_STATEBLOB, while stopped: keep DATA (N <= VTPM_BLOB_MAX) for the next vtpm_init().  With
+ * a key, DATA must be a sealed blob of this type and VM and SEALED set (ERR_AUTH otherwise, or what
+ * seal_open() says); without one, SEALED gives ERR_RECIPIENT.  N = 0: the state is empty. ERR_STATE
+ * when running, ERR_FORMAT for an unknown type.  A failure forgets the blob of that type set
+ * before.
+ */
+int vtpm_set_blob(struct vtpm *t, uint32_t type, int sealed, const uint8_t *data, size_t n,
+		  struct fault *f) MUST_CHECK;
+
+/* CMD_STORE_VOLATILE: the next vtpm_init() resumes from here (volatile_store: in any process). */
+int vtpm_store_volatile(struct vtpm *t, struct fault *f) MUST_CHECK;
 
 #endif
