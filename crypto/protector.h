@@ -61,6 +61,12 @@ size_t protector_n_recipients(const struct protector *p);
 const char *protector_recipient(const struct protector *p, size_t i); /* thumbprint; belongs to P */
 
 /*
+ * Recipient I's whole public key, which the owner's signature covers too; belongs to P.  `shieldvm
+ * key rewrap` makes a new protector for the same recipients from these, without asking the hosts.
+ */
+const struct jwk *protector_recipient_key(const struct protector *p, size_t i);
+
+/*
  * Computes the ECDH shared secret: the x coordinate of d * (X, Y), big endian, 32 bytes.  The
  * private key stays with whoever implements this: a file today, a TPM or an HSM later.  THUMBPRINT
  * names the key; 0 or an error.

@@ -13,24 +13,18 @@
 
 #include "libvirt/domain.h"
 
-struct shield_options {
-	enum shield_level level;
-	int strip;		    /* 1: take out removable devices that the level forbids */
-	const char *loader;	    /* firmware to use if the domain names no usable one; NULL: */
-	const char *nvram_template; /* the distribution's, found by the file names it installs */
-};
-
 /* Called with one sentence per change made to the domain. */
 typedef void shield_change_fn(const char *text, void *arg);
 
 /*
  * Change D so that it meets the requirements of FACTS' level; FACTS->vm is set to its UUID, made if
- * there was none.  Every change is told to FN.  What stands in the way afterwards
- * domain_check_each() tells.  ERR_POLICY with a sentence if the domain cannot be shielded at all
- * (not x86_64, an i440fx machine), ERR_STATE if it already is, -ENOENT if no firmware is found.
+ * there was none.  STRIP: devices that the level forbids and the guest can do without are taken
+ * out. Every change is told to FN.  What stands in the way afterwards domain_check_each() tells.
+ * ERR_POLICY with a sentence if the domain cannot be shielded at all (not x86_64, an i440fx
+ * machine), ERR_STATE if it already is, ERR_FORMAT for a bad UUID, -ENOENT if the distribution's
+ * Secure Boot firmware is needed and not installed; D may then be half changed.
  */
-int shield_domain(struct domain *d, struct protector_facts *facts,
-		  const struct shield_options *options, shield_change_fn *fn, void *arg,
-		  struct fault *f) MUST_CHECK;
+int shield_domain(struct domain *d, struct protector_facts *facts, int strip, shield_change_fn *fn,
+		  void *arg, struct fault *f) MUST_CHECK;
 
 #endif

@@ -48,10 +48,13 @@ const struct domain_rule *domain_rules(size_t *n);
 /* 1 if ID is the id of a row that an owner may allow. */
 int domain_rule_allowable(const char *id);
 
+/* A finding that keeps the VM from starting. */
+#define VERDICT_REFUSES(v) ((v) >= VERDICT_OWNER)
+
 /* One row met by one element. */
 struct domain_finding {
 	const struct domain_rule *rule;
-	enum verdict verdict; /* NOTICE or REFUSE: the owner's choices are already taken in */
+	enum verdict verdict; /* NOTICE, REFUSE, or OWNER: refused, and the owner may allow it */
 	xmlNode *node;	      /* the element, or the nearest one to a missing element */
 };
 
