@@ -14,7 +14,7 @@
 #include "crypto/key.h"
 
 #define SEAL_PLAINTEXT_MAX  (1024 * 1024)
-#define SEAL_OVERHEAD_BYTES 144 /* header and tag; crypto/seal.c asserts it */
+#define SEAL_OVERHEAD_BYTES 116 /* header, record length and tag; crypto/seal.c asserts it */
 #define SEAL_FILE_MAX	    (SEAL_PLAINTEXT_MAX + SEAL_OVERHEAD_BYTES)
 
 /*
