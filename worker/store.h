@@ -3,16 +3,26 @@
  * The vTPM's state on disk: sealed, durable, and never neither old nor new.
  *
  * Theory of operation.  The folder holds two files of which one is the state: NAME (current) and
- * NAME.next (spare). A store seals the state into the spare, makes it durable (fdatasync), swaps
+ * NAME.next (spare).  A store seals the state into the spare, makes it durable (fdatasync), swaps
  * the two names in one step (renameat2 RENAME_EXCHANGE) and makes the swap durable (fsync of the
  * folder); then the roles of the two descriptors change.  All descriptors are open before sealing,
- * so the sealed worker opens nothing.  Until the first state is stored there is no NAME: the spare
- * is renamed to it (RENAME_NOREPLACE) and a second spare, NAME.spare, becomes NAME.next.  So a
- * folder with NAME.next but neither NAME nor NAME.spare had a state that was deleted, and is
- * refused.
+ * so the sealed worker opens nothing.
  *
- * Used by: worker/ only, one thread at a time (the caller holds the vTPM lock).
- * System calls after sealing: pread64, pwrite64, ftruncate, fdatasync, renameat2, fsync, fstat.
+ * Until the first state is stored there is neither name, but two empty files NAME.new and
+ * NAME.spare.  The first store fills NAME.new, renames it to NAME, syncs the folder, and only then
+ * renames NAME.spare to NAME.next.  So NAME.next without NAME means that a state was deleted, which
+ * is refused; NAME.new and NAME.spare without NAME mean a crash before there was any state.
+ *
+ * The spare is written only when the folder on disk is known to call it the spare: after a failed
+ * sync, and at the first store after opening (the last owner may have been killed between swap and
+ * sync), the folder is synced first.  Which descriptor is current is never assumed: before each
+ * store and after each doubtful swap the names are compared with the two inodes, and a folder in
+ * which somebody else moved or replaced the files is refused.
+ *
+ * Used by: worker/ only, one thread at a time (the caller holds the vTPM lock).  The process
+ * ignores SIGXFSZ, so that a file size limit is an error and not its end.  System calls after
+ * sealing: pread64, pwrite64, ftruncate, fdatasync, renameat2, fsync, newfstatat (with the folder's
+ * descriptor and these names; also glibc's fstat), getrandom.
  */
 #ifndef SHIELDVM_WORKER_STORE_H
 #define SHIELDVM_WORKER_STORE_H
@@ -22,6 +32,8 @@
 #include "base/buf.h"
 #include "crypto/seal.h"
 
+#define STORE_NAME_MAX 64 /* bytes of NAME, with the NUL */
+
 struct store;
 
 enum store_birth {
@@ -30,10 +42,13 @@ enum store_birth {
 };
 
 /*
- * Open the state NAME in DIR_FD (taken over on success), made with SEAL (borrowed).  A present
- * state is read and authenticated here; whatever is wrong with it is refused with a sentence, and
- * the files are left as they were. Takes an flock on the folder: ERR_STATE if another process has
- * it.
+ * Open the state NAME (a plain file name) in DIR_FD (taken over on success), made with SEAL
+ * (borrowed).  Takes an flock on the folder: ERR_STATE if another process has it.
+ *
+ * A present state is read and authenticated here, before anything is written: whatever is wrong
+ * with it is refused with a sentence (errors of seal_open(); -ELOOP, -EINVAL, -EPERM for what is
+ * not a plain file of ours, mode 0600, with one name; -ENOENT, ERR_STATE for an absent one), and
+ * the files are left as they were.  -EOPNOTSUPP if the filesystem cannot swap names.
  */
 int store_open(int dir_fd, const char *name, struct seal *seal, enum store_birth birth,
 	       struct store **out, struct fault *f) MUST_CHECK;
@@ -48,7 +63,9 @@ int store_load(struct store *s, struct buf *out, struct fault *f) MUST_CHECK;
 
 /*
  * Replace the state.  When this returns 0 the new state is durable; after any failure the old one
- * still is, on disk and for store_load().
+ * still is, on disk and for store_load(), with one exception: if the swap was made, its sync failed
+ * and it cannot be taken back either, the disk may hold either one and store_load() gives what the
+ * folder shows.
  */
 int store_save(struct store *s, const uint8_t *state, size_t n, struct fault *f) MUST_CHECK;
 

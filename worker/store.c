@@ -1,0 +1,510 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "worker/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+#define STATE_MODE    0600
+#define PATH_PART_MAX (STORE_NAME_MAX + 8) /* with the longest suffix and the NUL */
+
+/* One of the two files: known by its inode, whatever it is called at the moment. */
+struct slot {
+	int fd;
+	dev_t dev;
+	ino_t ino;
+	off_t size; /* bytes; -1 = unknown after a failed write */
+};
+
+struct store {
+	int dir;
+	struct seal *seal;
+	struct slot slot[2];
+	int current;	  /* index of the slot that is the state; -1 = no state yet */
+	int folder_dirty; /* 1: the names on disk may differ from those the kernel shows */
+	char name[PATH_PART_MAX], next[PATH_PART_MAX];	 /* once there is a state */
+	char fresh[PATH_PART_MAX], spare[PATH_PART_MAX]; /* until then: slot 0, slot 1 */
+	char probe[PATH_PART_MAX];
+	struct buf sealed;
+};
+
+/* ---- Looking -------------------------------------------------------------------------------- */
+
+/* 1 and ST filled if NAME is there (links are not followed), 0 if not, -errno. */
+static int look(const struct store *s, const char *name, struct stat *st)
+{
+	if (fstatat(s->dir, name, st, AT_SYMLINK_NOFOLLOW) == 0)
+		return 1;
+	return errno == ENOENT ? 0 : -errno;
+}
+
+static int is_slot(const struct stat *st, const struct slot *slot)
+{
+	return st->st_dev == slot->dev && st->st_ino == slot->ino;
+}
+
+/* Set SLOT to the index of the slot that NAME is, or to -1 if it is absent or something else. */
+static int slot_named(const struct store *s, const char *name, int *slot)
+{
+	struct stat st;
+	int rc = look(s, name, &st);
+	*slot = -1;
+	for (int i = 0; rc > 0 && i < 2; i++)
+		if (is_slot(&st, &s->slot[i]))
+			*slot = i;
+	return rc < 0 ? rc : 0;
+}
+
+/*
+ * Find out from the folder which slot is the state.  Refuses a folder in which the names are not
+ * exactly our two files: a swap there would put a stranger in the state's place.
+ */
+static int identify(struct store *s, struct fault *f)
+{
+	int name, next, fresh, spare, rc;
+	if ((rc = slot_named(s, s->name, &name)) < 0 || (rc = slot_named(s, s->next, &next)) < 0)
+		return fault_set(f, rc, "the vTPM state's folder cannot be read: %s", err_text(rc));
+	if (name >= 0 && next == 1 - name) {
+		s->current = name;
+		return 0;
+	}
+	if ((rc = slot_named(s, s->fresh, &fresh)) < 0 ||
+	    (rc = slot_named(s, s->spare, &spare)) < 0)
+		return fault_set(f, rc, "the vTPM state's folder cannot be read: %s", err_text(rc));
+	if (next == -1 && name == s->current) {
+		if (name == -1 && fresh == 0 && spare == 1) /* before the first state */
+			return 0;
+		if (name >= 0 && spare == 1 - name) /* the first state's second rename is missing */
+			return 0;
+	}
+	return fault_set(f, ERR_STATE,
+			 "the files '%s' and '%s' were moved, replaced or deleted while the vTPM "
+			 "was running: nothing is written any more; stop the VM and put the files "
+			 "back",
+			 s->name, s->next);
+}
+
+static int check_file(const struct stat *st, const char *name, struct fault *f)
+{
+	if (S_ISLNK(st->st_mode))
+		return fault_set(f, -ELOOP,
+				 "the vTPM state '%s' is a symbolic link, and links are not "
+				 "followed; put the file itself in its place",
+				 name);
+	if (!S_ISREG(st->st_mode))
+		return fault_set(f, -EINVAL,
+				 "the vTPM state '%s' is not a regular file; put the state file "
+				 "in its place",
+				 name);
+	if (st->st_uid != geteuid())
+		return fault_set(f, -EPERM,
+				 "the vTPM state '%s' belongs to user %u, not to this process's "
+				 "user %u; chown it if it is this VM's",
+				 name, (unsigned int)st->st_uid, (unsigned int)geteuid());
+	if ((st->st_mode & 07777) != STATE_MODE)
+		return fault_set(f, -EPERM,
+				 "the vTPM state '%s' has mode %04o, which is not 0600; chmod it "
+				 "if nobody else has written to it",
+				 name, (unsigned int)(st->st_mode & 07777));
+	if (st->st_nlink != 1)
+		return fault_set(f, -EINVAL,
+				 "the vTPM state '%s' has %lu names (hard links): storing would "
+				 "leave the others behind; copy the file instead of linking it",
+				 name, (unsigned long)st->st_nlink);
+	return 0;
+}
+
+static int open_slot(struct store *s, int i, const char *name, int flags, struct fault *f)
+{
+	struct slot *slot = &s->slot[i];
+	struct stat st;
+	slot->fd = openat(s->dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | flags,
+			  STATE_MODE);
+	if (slot->fd < 0 || fstat(slot->fd, &st) < 0) {
+		int rc = -errno;
+		return fault_set(f, rc, "the vTPM state's file '%s' cannot be %s: %s", name,
+				 (flags & O_CREAT) ? "made" : "opened", err_text(rc));
+	}
+	if ((flags & O_CREAT) && fchmod(slot->fd, STATE_MODE) < 0) { /* whatever the umask is */
+		int rc = -errno;
+		return fault_set(f, rc, "the vTPM state's file '%s' cannot be made: %s", name,
+				 err_text(rc));
+	}
+	slot->dev = st.st_dev;
+	slot->ino = st.st_ino;
+	slot->size = st.st_size;
+	return (flags & O_CREAT) ? 0 : check_file(&st, name, f);
+}
+
+/* ---- Reading -------------------------------------------------------------------------------- */
+
+static int read_slot(const struct slot *slot, struct buf *b)
+{
+	uint8_t chunk[4096];
+	off_t at = 0;
+	for (;;) {
+		ssize_t n = pread(slot->fd, chunk, sizeof(chunk), at);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : 0;
+		int rc = buf_add(b, chunk, (size_t)n);
+		if (rc < 0)
+			return rc;
+		at += n;
+	}
+}
+
+int store_load(struct store *s, struct buf *out, struct fault *f)
+{
+	if (s->current < 0)
+		return fault_set(f, -ENOENT, "there is no vTPM state '%s' yet", s->name);
+	buf_clear(&s->sealed);
+	int rc = read_slot(&s->slot[s->current], &s->sealed);
+	if (rc < 0)
+		return fault_wrap(f, rc, "the vTPM state '%s' cannot be read", s->name);
+	rc = seal_open(s->seal, s->sealed.data, s->sealed.len, out, f);
+	if (rc < 0)
+		return fault_wrap(f, rc,
+				  "the vTPM state '%s' is refused and left as it is (restore this "
+				  "VM's own file from a backup)",
+				  s->name);
+	return 0;
+}
+
+int store_exists(const struct store *s)
+{
+	return s->current >= 0;
+}
+
+/* ---- Storing -------------------------------------------------------------------------------- */
+
+static int sync_folder(struct store *s)
+{
+	int rc;
+	do
+		rc = fsync(s->dir) < 0 ? -errno : 0;
+	while (rc == -EINTR);
+	s->folder_dirty = rc < 0;
+	return rc;
+}
+
+static int swap(struct store *s, const char *from, const char *to, unsigned int flags)
+{
+	s->folder_dirty = 1;
+	return renameat2(s->dir, from, s->dir, to, flags) < 0 ? -errno : 0;
+}
+
+/* Put the sealed state into SLOT, which is the spare, and make it durable. */
+static int fill(struct store *s, struct slot *slot)
+{
+	off_t end = (off_t)s->sealed.len, at = 0;
+	int rc, fits = slot->size == end;
+	slot->size = -1;
+	while (at < end) {
+		ssize_t n = pwrite(slot->fd, s->sealed.data + at, (size_t)(end - at), at);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n == 0)
+			return -EIO;
+		if (n > 0)
+			at += n;
+	}
+	if (!fits && ftruncate(slot->fd, end) < 0)
+		return -errno;
+	do
+		rc = fdatasync(slot->fd) < 0 ? -errno : 0;
+	while (rc == -EINTR);
+	if (rc == 0)
+		slot->size = end;
+	return rc;
+}
+
+/*
+ * Swap made, sync failed: give the names back, so that the failure is a failure in every respect.
+ * The folder stays dirty unless this sync succeeds, and the next store starts with that sync.
+ */
+static void take_back(struct store *s, const char *from, const char *to, unsigned int flags)
+{
+	if (swap(s, from, to, flags) == 0)
+		(void)sync_folder(s);
+}
+
+static int save_again(struct store *s, struct fault *f)
+{
+	struct fault ignored = { 0 };
+	int spare = 1 - s->current;
+	/* From here on the disk must not call the spare the state: see the theory of operation. */
+	int rc = s->folder_dirty ? sync_folder(s) : 0;
+	if (rc == 0)
+		rc = fill(s, &s->slot[spare]);
+	if (rc < 0)
+		return rc;
+	int unnamed;
+	rc = slot_named(s, s->spare, &unnamed);
+	if (rc == 0 && unnamed == spare) /* the first state's second rename is missing */
+		rc = swap(s, s->spare, s->next, RENAME_NOREPLACE);
+	if (rc < 0)
+		return rc;
+	rc = swap(s, s->next, s->name, RENAME_EXCHANGE);
+	if (rc == 0) {
+		rc = sync_folder(s);
+		if (rc < 0)
+			take_back(s, s->next, s->name, RENAME_EXCHANGE);
+	}
+	/* Also after a success: the answer is what the folder says. */
+	int seen = identify(s, rc == 0 ? f : &ignored);
+	if (rc == 0 && seen == 0 && s->current != spare)
+		return -EIO;
+	return rc < 0 ? rc : seen;
+}
+
+static int save_first(struct store *s, struct fault *f)
+{
+	/* Dirty here means that an earlier attempt was taken back, perhaps not on disk. */
+	int rc = s->folder_dirty ? sync_folder(s) : 0;
+	if (rc == 0)
+		rc = fill(s, &s->slot[0]);
+	if (rc < 0)
+		return rc;
+	rc = swap(s, s->fresh, s->name, RENAME_NOREPLACE);
+	if (rc == 0) {
+		rc = sync_folder(s);
+		if (rc < 0)
+			take_back(s, s->name, s->fresh, RENAME_NOREPLACE);
+	}
+	int named;
+	int seen = slot_named(s, s->name, &named);
+	if (named == 0)
+		s->current = 0;
+	if (rc < 0 || seen < 0)
+		return rc < 0 ? rc : seen;
+	if (named != 0)
+		return fault_set(f, ERR_STATE, "the file '%s' was moved while it was being made",
+				 s->name);
+	/* If this fails, or is lost with the power, the next store or the next opening does it. */
+	(void)swap(s, s->spare, s->next, RENAME_NOREPLACE);
+	return 0;
+}
+
+int store_save(struct store *s, const uint8_t *state, size_t n, struct fault *f)
+{
+	buf_clear(&s->sealed);
+	int rc = seal_blob(s->seal, state, n, &s->sealed);
+	if (rc < 0)
+		return fault_set(f, rc, "the vTPM's state of %zu bytes cannot be sealed: %s", n,
+				 err_text(rc));
+	rc = identify(s, f);
+	if (rc < 0)
+		return rc;
+	rc = s->current < 0 ? save_first(s, f) : save_again(s, f);
+	if (rc < 0)
+		return fault_set(f, rc,
+				 "the vTPM's state cannot be stored in '%s': %s; the earlier state "
+				 "is kept, and the vTPM refuses to go on until the VM is reset",
+				 s->name, err_text(rc));
+	return 0;
+}
+
+/* ---- Opening -------------------------------------------------------------------------------- */
+
+/* Swap two spare files to see whether the filesystem can.  The names' roles are the caller's. */
+static int probe_swap(struct store *s, const char *a, const char *b, struct fault *f)
+{
+	int rc = swap(s, a, b, RENAME_EXCHANGE);
+	if (rc == -EINVAL || rc == -ENOSYS || rc == -EOPNOTSUPP)
+		return fault_set(
+			f, -EOPNOTSUPP,
+			"the filesystem of the vTPM state's folder cannot swap two files in one "
+			"step (RENAME_EXCHANGE); put the folder on ext4, xfs, btrfs, f2fs or "
+			"tmpfs");
+	if (rc < 0)
+		return fault_set(f, rc, "the vTPM state's folder cannot be written: %s",
+				 err_text(rc));
+	return 0;
+}
+
+static int remove_if_there(struct store *s, const char *name, struct fault *f)
+{
+	if (unlinkat(s->dir, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	int rc = -errno;
+	return fault_set(f, rc, "the left-over file '%s' cannot be removed: %s", name,
+			 err_text(rc));
+}
+
+/* A state is there: authenticate it, then give it a new, empty spare. */
+static int open_present(struct store *s, const struct stat *st, struct fault *f)
+{
+	CLEANUP_BUF struct buf plain = BUF_INIT(SEAL_PLAINTEXT_MAX);
+	struct stat next;
+	int rc = check_file(st, s->name, f);
+	if (rc == 0)
+		rc = open_slot(s, 0, s->name, 0, f);
+	if (rc < 0)
+		return rc;
+	s->current = 0;
+	rc = store_load(s, &plain, f);
+	if (rc < 0)
+		return rc;
+	int have_next = look(s, s->next, &next);
+	if (have_next < 0)
+		return fault_set(f, have_next, "the vTPM state's folder cannot be read: %s",
+				 err_text(have_next));
+	if (have_next && !S_ISREG(next.st_mode))
+		return fault_set(f, -EINVAL,
+				 "'%s', which belongs to the vTPM's state, is not a regular file; "
+				 "remove it",
+				 s->next);
+
+	/*
+	 * The old spare may hold anything, and have other names: it is replaced, which also shows
+	 * that the filesystem can swap.
+	 */
+	rc = remove_if_there(s, s->probe, f);
+	if (rc == 0)
+		rc = open_slot(s, 1, s->probe, O_CREAT | O_EXCL, f);
+	if (rc < 0)
+		return rc;
+	if (!have_next) {
+		CLEANUP_FD int fd = -1;
+		/* NAME.next on disk without NAME would read as a deleted state. */
+		rc = sync_folder(s);
+		if (rc == 0) {
+			fd = openat(s->dir, s->next,
+				    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+				    STATE_MODE);
+			if (fd < 0)
+				rc = -errno;
+		}
+		if (rc < 0)
+			fault_set(f, rc, "the vTPM state's file '%s' cannot be made: %s", s->next,
+				  err_text(rc));
+	}
+	if (rc == 0)
+		rc = probe_swap(s, s->probe, s->next, f);
+	if (rc < 0) {
+		(void)unlinkat(s->dir, s->probe, 0);
+		return rc;
+	}
+	rc = remove_if_there(s, s->probe, f);
+	if (rc == 0)
+		rc = remove_if_there(s, s->fresh, f);
+	if (rc == 0)
+		rc = remove_if_there(s, s->spare, f);
+	return rc;
+}
+
+static int open_absent(struct store *s, enum store_birth birth, struct fault *f)
+{
+	struct stat st;
+	int rc = look(s, s->next, &st);
+	if (rc < 0)
+		return fault_set(f, rc, "the vTPM state's folder cannot be read: %s", err_text(rc));
+	if (rc > 0)
+		return fault_set(
+			f, ERR_STATE,
+			"the vTPM's state '%s' was deleted ('%s' beside it shows that there "
+			"was one); restore it from a backup: no new vTPM is made in its place",
+			s->name, s->next);
+	if (birth == STORE_MUST_EXIST)
+		return fault_set(
+			f, -ENOENT,
+			"the vTPM's state '%s' is missing, and this VM had one; restore it from "
+			"a backup: no new vTPM is made in its place",
+			s->name);
+	rc = remove_if_there(s, s->fresh, f);
+	if (rc == 0)
+		rc = remove_if_there(s, s->spare, f);
+	if (rc == 0)
+		rc = open_slot(s, 0, s->fresh, O_CREAT | O_EXCL, f);
+	if (rc == 0)
+		rc = open_slot(s, 1, s->spare, O_CREAT | O_EXCL, f);
+	if (rc == 0)
+		rc = probe_swap(s, s->fresh, s->spare, f);
+	if (rc < 0) {
+		(void)unlinkat(s->dir, s->fresh, 0);
+		(void)unlinkat(s->dir, s->spare, 0);
+		return rc;
+	}
+	s->folder_dirty = 0; /* whatever of this is lost with the power, there was no state */
+	struct slot first = s->slot[0];
+	s->slot[0] = s->slot[1];
+	s->slot[1] = first;
+	return 0;
+}
+
+static int set_names(struct store *s, const char *name, struct fault *f)
+{
+	size_t n = strlen(name);
+	if (n == 0 || n >= STORE_NAME_MAX || strchr(name, '/') || name[0] == '.')
+		return fault_set(f, ERR_USAGE, "'%s' cannot be the name of a vTPM's state file",
+				 name);
+	snprintf(s->name, sizeof(s->name), "%s", name);
+	snprintf(s->next, sizeof(s->next), "%s.next", name);
+	snprintf(s->fresh, sizeof(s->fresh), "%s.new", name);
+	snprintf(s->spare, sizeof(s->spare), "%s.spare", name);
+	snprintf(s->probe, sizeof(s->probe), "%s.probe", name);
+	return 0;
+}
+
+int store_open(int dir_fd, const char *name, struct seal *seal, enum store_birth birth,
+	       struct store **out, struct fault *f)
+{
+	struct store *s = calloc(1, sizeof(*s));
+	struct stat st;
+	int rc;
+	if (!s)
+		return fault_set(f, -ENOMEM, "out of memory");
+	s->dir = -1;
+	s->slot[0].fd = s->slot[1].fd = -1;
+	s->current = -1;
+	s->folder_dirty = 1;
+	s->seal = seal;
+	s->sealed = BUF_INIT(SEAL_FILE_MAX);
+	rc = set_names(s, name, f);
+	if (rc < 0)
+		goto fail;
+	s->dir = dir_fd;
+	if (flock(dir_fd, LOCK_EX | LOCK_NB) < 0) {
+		rc = errno == EWOULDBLOCK ? ERR_STATE : -errno;
+		fault_set(f, rc,
+			  rc == ERR_STATE ? "the vTPM's state '%s' is in use by another process"
+					  : "the folder of the vTPM's state '%s' cannot be locked",
+			  name);
+		goto fail;
+	}
+	rc = look(s, s->name, &st);
+	if (rc < 0)
+		fault_set(f, rc, "the vTPM state's folder cannot be read: %s", err_text(rc));
+	else if (rc > 0)
+		rc = open_present(s, &st, f);
+	else
+		rc = open_absent(s, birth, f);
+	if (rc < 0) {
+		(void)flock(dir_fd, LOCK_UN);
+		goto fail;
+	}
+	*out = s;
+	return 0;
+fail:
+	s->dir = -1; /* stays the caller's */
+	store_free(s);
+	return rc;
+}
+
+void store_free(struct store *s)
+{
+	if (!s)
+		return;
+	fd_close(&s->slot[0].fd);
+	fd_close(&s->slot[1].fd);
+	fd_close(&s->dir);
+	buf_done(&s->sealed);
+	free(s);
+}
