@@ -38,15 +38,18 @@ static inline void cleanup_jwk(struct jwk **k)
  */
 int jwk_parse(const char *text, size_t n, struct jwk **out, struct fault *f) MUST_CHECK;
 
-/* Read from an open descriptor (the worker's way: opened by root, read after root is given up) or
- * from a path. PRIVATE_WANTED: 1 refuses a public key and, for a path, a file others may read; 0
- * refuses a private key. */
+/*
+ * Read from an open descriptor (the worker's way: opened by root, read after root is given up) or
+ * from a path (no symbolic link).  PRIVATE_WANTED: 1 refuses a public key, and a file that others
+ * may use or that belongs to neither root nor the caller (ERR_POLICY); 0 refuses a private key.
+ * The path is in the sentence, what the file holds never is.  As jwk_parse(), -errno, ERR_LIMIT.
+ */
 int jwk_read_fd(int fd, int private_wanted, struct jwk **out, struct fault *f) MUST_CHECK;
 int jwk_read_file(const char *path, int private_wanted, struct jwk **out,
 		  struct fault *f) MUST_CHECK;
 
 /* Write the private key to PATH (0600) and the public one to PATH.pub (0644); neither is ever
- * overwritten. */
+ * overwritten (-EEXIST), and on failure there is neither. */
 int jwk_write_pair(const struct jwk *k, const char *path, struct fault *f) MUST_CHECK;
 
 /* Append the public half as one line of JSON without a newline. */

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "crypto/strict.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <pthread.h>
+
+#include <jose/b64.h>
+
+static void wiping_free(void *p)
+{
+	if (!p)
+		return;
+	wipe(p, malloc_usable_size(p));
+	free(p);
+}
+
+static void set_allocator(void)
+{
+	json_set_alloc_funcs(malloc, wiping_free);
+}
+
+void strict_init(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, set_allocator);
+}
+
+/* jansson recurses per level, up to 2048 of them; this bounds its stack before it starts. */
+static int too_deep(const char *text, size_t n)
+{
+	size_t depth = 0;
+	int in_string = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (in_string) {
+			if (text[i] == '\\')
+				i++;
+			else if (text[i] == '"')
+				in_string = 0;
+		} else if (text[i] == '"') {
+			in_string = 1;
+		} else if (text[i] == '{' || text[i] == '[') {
+			if (++depth > STRICT_DEPTH_MAX)
+				return 1;
+		} else if ((text[i] == '}' || text[i] == ']') && depth > 0) {
+			depth--;
+		}
+	}
+	return 0;
+}
+
+int strict_json(const char *text, size_t n, const char *what, json_t **out, struct fault *f)
+{
+	strict_init();
+	if (too_deep(text, n))
+		return fault_set(f, ERR_FORMAT, "%s is nested deeper than %d levels", what,
+				 STRICT_DEPTH_MAX);
+	json_error_t e;
+	json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
+	if (!j && json_error_code(&e) == json_error_out_of_memory)
+		return fault_set(f, -ENOMEM, "%s: %s", what, err_text(-ENOMEM));
+	if (!j && json_error_code(&e) == json_error_duplicate_key)
+		return fault_set(f, ERR_FORMAT, "%s has a member twice (line %d, column %d)", what,
+				 e.line, e.column);
+	if (!j)
+		return fault_set(f, ERR_FORMAT, "%s is not valid JSON (line %d, column %d)", what,
+				 e.line, e.column);
+	if (!json_is_object(j)) {
+		json_decref(j);
+		return fault_set(f, ERR_FORMAT, "%s is not a JSON object", what);
+	}
+	*out = j;
+	return 0;
+}
+
+int strict_members(const json_t *object, const char *what, const char *const *names, size_t n,
+		   struct fault *f)
+{
+	if (!json_is_object(object))
+		return fault_set(f, ERR_FORMAT, "%s is not a JSON object", what);
+	for (size_t i = 0; i < n; i++) {
+		if (!json_object_get(object, names[i]))
+			return fault_set(f, ERR_FORMAT, "%s has no \"%s\"", what, names[i]);
+	}
+	if (json_object_size(object) != n)
+		return fault_set(f, ERR_FORMAT, "%s has %zu members more than are known", what,
+				 json_object_size(object) - n);
+	return 0;
+}
+
+const char *strict_text(const json_t *object, const char *name)
+{
+	return json_string_value(json_object_get(object, name));
+}
+
+/* The decoded size, or SIZE_MAX.  libjose skips or refuses other characters as its version goes. */
+static size_t decoded_bytes(const char *text, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		char c = text[i];
+		if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+		      c == '-' || c == '_'))
+			return SIZE_MAX;
+	}
+	return n == 0 ? 0 : jose_b64_dec_buf(NULL, n, NULL, 0);
+}
+
+int strict_b64(const char *text, size_t n, uint8_t *out, size_t out_bytes)
+{
+	if (decoded_bytes(text, n) != out_bytes)
+		return ERR_FORMAT;
+	if (n == 0)
+		return 0;
+	return jose_b64_dec_buf(text, n, out, out_bytes) == out_bytes ? 0 : ERR_FORMAT;
+}
+
+int strict_b64_buf(const char *text, size_t n, struct buf *out)
+{
+	size_t bytes = decoded_bytes(text, n);
+	if (bytes == SIZE_MAX)
+		return ERR_FORMAT;
+	int rc = buf_reserve(out, bytes);
+	if (rc < 0)
+		return rc;
+	rc = strict_b64(text, n, out->data + out->len, bytes);
+	if (rc < 0)
+		return rc;
+	out->len += bytes;
+	return 0;
+}
+
+int strict_b64_put(struct buf *out, const void *src, size_t n)
+{
+	size_t chars = n == 0 ? 0 : jose_b64_enc_buf(NULL, n, NULL, 0);
+	int rc = chars == SIZE_MAX ? ERR_LIMIT : buf_reserve(out, chars);
+	if (rc < 0 || n == 0)
+		return rc;
+	if (jose_b64_enc_buf(src, n, out->data + out->len, chars) != chars)
+		return ERR_FORMAT;
+	out->len += chars;
+	return 0;
+}
