@@ -52,7 +52,7 @@ int data_start(struct data *d, int fd) MUST_CHECK;
 int data_serve(struct data *d, int listener, int one_command) MUST_CHECK;
 
 /* 1 while there is a client or a listener: data_start() would say -EBUSY. */
-int data_busy(const struct data *d);
+int data_busy(struct data *d);
 
 /* An eventfd (owned by D) that becomes readable whenever a client has gone; the caller reads it. */
 int data_event_fd(const struct data *d);

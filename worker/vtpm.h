@@ -19,6 +19,7 @@
 
 #include "base/buf.h"
 #include "crypto/key.h"
+#include "worker/blob.h"
 #include "worker/store.h"
 
 #define VTPM_BUFFER_MAX	     4096 /* bytes of a command or reply, TPM2_PT_MAX_COMMAND_SIZE */
@@ -31,8 +32,6 @@
 #define VTPM_RC_FAILURE	     0x101
 #define VTPM_RC_COMMAND_SIZE 0x142
 #define VTPM_RC_CANCELED     0x909
-
-enum vtpm_blob { VTPM_BLOB_PERMANENT = 1, VTPM_BLOB_VOLATILE, VTPM_BLOB_SAVESTATE };
 
 struct vtpm;
 
@@ -53,12 +52,20 @@ void vtpm_free(struct vtpm *t);
 
 /*
  * CMD_INIT: stop if running, then start from the blobs set since, or else from the stores; absent
- * state is manufactured if the store allows a new one (store_open()).  A blob set for the permanent
- * state is in the store when this returns 0.  After a failure the vTPM is stopped, the blobs are
- * forgotten, and the store is what it was.  With DELETE_VOLATILE, volatile state is consumed as
- * ever and a stored one that was not used is deleted.
+ * state is manufactured if the store allows a new one (store_open()).  What this changes in the
+ * permanent state is in the store when it returns 0.  Volatile state is consumed whether or not the
+ * client asks for that.  After a failure the vTPM is stopped, the blobs are forgotten, and the
+ * permanent state is what it was.
  */
-int vtpm_init(struct vtpm *t, int delete_volatile, struct fault *f) MUST_CHECK;
+int vtpm_init(struct vtpm *t, struct fault *f) MUST_CHECK;
+
+/*
+ * Keep what would be stored in memory (vtpm_hold), then store it in one step (vtpm_commit): a crash
+ * in between leaves nothing of it behind.  For provisioning, before any client is attached.
+ * vtpm_free() drops what is held.
+ */
+void vtpm_hold(struct vtpm *t);
+int vtpm_commit(struct vtpm *t, struct fault *f) MUST_CHECK;
 
 /*
  * CMD_STOP, or the end: TPM2_Shutdown(STATE), else (CLEAR), unless that was the last command, so

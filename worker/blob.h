@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * State blobs as they travel in QEMU's migration stream: sealed with a key per blob type and bound
+ * to the VM.
+ *
+ * Used by: worker/vtpm.c, under its lock.
+ */
+#ifndef SHIELDVM_WORKER_BLOB_H
+#define SHIELDVM_WORKER_BLOB_H
+
+#include "base/buf.h"
+#include "crypto/key.h"
+
+enum vtpm_blob { VTPM_BLOB_PERMANENT = 1, VTPM_BLOB_VOLATILE, VTPM_BLOB_SAVESTATE };
+
+struct blob_keys;
+
+/* KEY and VM are not used after the call. */
+int blob_keys_new(const struct vm_key *key, const uint8_t vm[static UUID_BYTES],
+		  struct blob_keys **out) MUST_CHECK;
+void blob_keys_free(struct blob_keys *k);
+
+/*
+ * Append the sealed form of STATE, or the plaintext of SEALED, to OUT.  K = NULL: as it is.  Errors
+ * of seal_blob() and seal_open().
+ */
+int blob_seal(struct blob_keys *k, enum vtpm_blob type, const uint8_t *state, size_t n,
+	      struct buf *out) MUST_CHECK;
+int blob_open(struct blob_keys *k, enum vtpm_blob type, const uint8_t *sealed, size_t n,
+	      struct buf *out, struct fault *f) MUST_CHECK;
+
+#endif
