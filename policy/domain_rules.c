@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "policy/domain_rules.h"
+
+#include <errno.h>
+#include <libxml/xpath.h>
+#include <libxml/xpathInternals.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/paths.h"
+
+/* XPath steps one row may take: a 4 MiB document needs far fewer, a hostile one gets no more. */
+#define XPATH_STEPS_MAX 50000000UL
+
+#define OK		VERDICT_OK
+#define NOTICE		VERDICT_NOTICE
+#define OWNER		VERDICT_OWNER
+#define REFUSE		VERDICT_REFUSE
+#define DEVICES		"/domain/devices/"
+
+/* True if X is a file that the distribution's firmware packages install. */
+#define IN_FIRMWARE_FOLDER(x)                                                                      \
+	"(starts-with(normalize-space(" x "),'/usr/share/OVMF/')"                                  \
+	" or starts-with(normalize-space(" x "),'/usr/share/edk2/')"                               \
+	" or starts-with(normalize-space(" x "),'/usr/share/edk2-ovmf/')"                          \
+	" or starts-with(normalize-space(" x "),'/usr/share/qemu/'))"                              \
+	" and not(contains(" x ",'..'))"
+
+/* Wordings that several rows share. */
+#define RESHIELD    "run shieldvm shield on the plain XML again"
+#define TAKE_OUT    "remove it, or shield with --strip"
+#define ADMIN_INPUT "it gives the host's administrators a way into the guest"
+
+#define FORBID(id, supported, shielded, strip, xpath, reason, todo)                                \
+	{                                                                                          \
+		id, RULE_FORBIDS, supported, shielded, strip, xpath, NULL, reason, todo            \
+	}
+#define REQUIRE(id, xpath, place, reason, todo)                                                    \
+	{                                                                                          \
+		id, RULE_REQUIRES, REFUSE, REFUSE, 0, xpath, place, reason, todo                   \
+	}
+
+/*
+ * Sources of the rows: DESIGN section 6 for the levels; which element leads to which QEMU option,
+ * and so to which way in or out, from libvirt's qemu driver (qemu_command.c, qemu_process.c).
+ */
+static const struct domain_rule RULES[] = {
+	/* What there must be. */
+	REQUIRE("domain.type",
+		"/domain[@type='kvm' or @type='qemu']/os/type[normalize-space(.)='hvm'"
+		" and (not(@arch) or @arch='x86_64')]",
+		"/domain/os/type", "only x86_64 guests of QEMU can be shielded",
+		"use an x86_64 guest of type kvm or qemu"),
+	REQUIRE("domain.uuid", "count(/domain/uuid)=1 and normalize-space(/domain/uuid)=$uuid",
+		"/domain/uuid", "the owner's protector was made for the VM with another UUID",
+		"give the domain back its UUID, or shield it anew as a VM of its own"),
+	REQUIRE("domain.emulator",
+		"count(/domain/devices/emulator)=1"
+		" and normalize-space(/domain/devices/emulator)=$launch",
+		DEVICES "emulator", "QEMU has to be started by " PATH_LAUNCH,
+		"put it in as the <emulator>"),
+	REQUIRE("domain.machine",
+		"starts-with(/domain/os/type/@machine,'pc-q35-') or /domain/os/type/@machine='q35'",
+		"/domain/os/type", "Secure Boot needs the q35 machine, which has SMM", RESHIELD),
+	REQUIRE("tpm.backend",
+		"count(/domain/devices/tpm)=1 and count(/domain/devices/tpm/backend)=1"
+		" and count(/domain/devices/tpm/backend/source)=1"
+		" and /domain/devices/tpm[@model='tpm-crb' or @model='tpm-tis']"
+		"/backend[@type='external']"
+		"/source[@type='unix' and (not(@mode) or @mode='connect') and @path=$vtpm]",
+		DEVICES "tpm", "the TPM has to be this VM's worker, reached through its own socket",
+		RESHIELD),
+	REQUIRE("boot.loader",
+		"count(/domain/os/loader)=1 and /domain/os/loader[@secure='yes' and @type='pflash'"
+		" and @readonly='yes' and " IN_FIRMWARE_FOLDER(".") "]",
+		"/domain/os/loader",
+		"Secure Boot needs the distribution's own firmware as a read-only pflash with"
+		" secure='yes'",
+		RESHIELD),
+	REQUIRE("boot.smm", "/domain/features/smm/@state='on'", "/domain/features",
+		"without SMM the guest could change its own Secure Boot keys",
+		"put <smm state='on'/> into <features>"),
+	REQUIRE("boot.nvram",
+		"count(/domain/os/nvram)=1 and /domain/os/nvram[not(@type) or @type='file']"
+		"[" IN_FIRMWARE_FOLDER("@template") "]",
+		"/domain/os/nvram",
+		"the firmware's variables have to start from the distribution's own template",
+		RESHIELD),
+
+	/* How it starts. */
+	FORBID("boot.setting", REFUSE, REFUSE, 0,
+	       "/domain/os/firmware/feature[@name='secure-boot' and @enabled='no']",
+	       "it asks for firmware without Secure Boot", RESHIELD),
+	FORBID("boot.varstore", REFUSE, REFUSE, 0, "/domain/os/varstore",
+	       "Secure Boot variables outside SMM's protection can be changed at will", RESHIELD),
+	FORBID("boot.keys", NOTICE, NOTICE, 0,
+	       "/domain/os/nvram[not(contains(@template,'.ms.') or contains(@template,'secboot')"
+	       " or contains(@template,'snakeoil'))]",
+	       "no Secure Boot keys are enrolled in this template: Secure Boot is off until the "
+	       "guest"
+	       " enrols its own",
+	       "use the template with Microsoft's keys (.ms.fd), or enrol your own"),
+	FORBID("boot.test-keys", NOTICE, NOTICE, 0,
+	       "/domain/os/nvram[contains(@template,'snakeoil')]",
+	       "everybody has the private half of this template's Secure Boot keys",
+	       "use it for tests only"),
+	FORBID("boot.kernel", REFUSE, REFUSE, 0,
+	       "/domain/os/kernel|/domain/os/initrd|/domain/os/cmdline|/domain/os/dtb"
+	       "|/domain/os/shim",
+	       "a kernel, initrd or command line from the host decides what the guest runs",
+	       "remove it and boot from the disk"),
+	FORBID("boot.acpi-table", OWNER, REFUSE, 0, "/domain/os/acpi/table",
+	       "ACPI tables from the host are code that the guest's kernel runs", "remove it"),
+	FORBID("boot.serial", OWNER, REFUSE, 1, "/domain/os/bios[@useserial='yes']",
+	       "the firmware's console on a serial port: " ADMIN_INPUT, TAKE_OUT),
+	FORBID("boot.sysinfo", REFUSE, REFUSE, 1, "/domain/sysinfo[@type='fwcfg']",
+	       "settings from the host that the guest's firmware obeys", TAKE_OUT),
+	FORBID("boot.oem-strings", OWNER, REFUSE, 1, "/domain/sysinfo/oemStrings",
+	       "settings from the host that the guest's systemd obeys, passwords among them",
+	       TAKE_OUT),
+	FORBID("boot.smbios", OK, NOTICE, 0, "/domain/sysinfo[@type='smbios']",
+	       "the host chooses these strings, which the guest can read",
+	       "let nothing in the guest trust them"),
+
+	/* The guest's own screens, keyboards and lines. */
+	FORBID("console.graphics", OWNER, REFUSE, 1, DEVICES "graphics",
+	       "whoever reaches it sees the guest's screen and types on its keyboard", TAKE_OUT),
+	FORBID("console.serial", OWNER, REFUSE, 1, DEVICES "serial",
+	       "a serial line, often with a login on it: " ADMIN_INPUT, TAKE_OUT),
+	FORBID("console.console", OWNER, REFUSE, 1, DEVICES "console",
+	       "a console line: " ADMIN_INPUT, TAKE_OUT),
+	FORBID("console.parallel", OWNER, REFUSE, 1, DEVICES "parallel",
+	       "a line between host and guest that nothing encrypts", TAKE_OUT),
+	FORBID("console.input", OWNER, REFUSE, 1,
+	       DEVICES "input[@type='passthrough' or @type='evdev']",
+	       "the host's keyboard types into the guest", TAKE_OUT),
+	FORBID("console.sound", OK, REFUSE, 1, DEVICES "sound|" DEVICES "audio[@type!='none']",
+	       "the host can listen to what the guest plays and records", TAKE_OUT),
+	FORBID("console.video", OK, OK, 0, DEVICES "video",
+	       "a video card shows nothing without graphics, and screenshots are refused", ""),
+
+	/* Agents and other channels. */
+	FORBID("agent.channel", OWNER, REFUSE, 1,
+	       DEVICES "channel[target/@name='org.qemu.guest_agent.0']",
+	       "through the guest agent the host runs programs, reads files and sets passwords",
+	       TAKE_OUT),
+	FORBID("channel.spice", OWNER, REFUSE, 1,
+	       DEVICES "channel[@type='spicevmc' or @type='spiceport' or @type='qemu-vdagent'"
+		       " or @type='dbus']",
+	       "clipboard, files and input pass through it", TAKE_OUT),
+	FORBID("channel.other", OWNER, REFUSE, 1,
+	       DEVICES "channel[not(@type='spicevmc' or @type='spiceport'"
+		       " or @type='qemu-vdagent' or @type='dbus'"
+		       " or target/@name='org.qemu.guest_agent.0')]",
+	       "a channel between host and guest that nothing encrypts", TAKE_OUT),
+	FORBID("channel.vsock", OWNER, REFUSE, 1, DEVICES "vsock",
+	       "a socket between host and guest that nothing encrypts", TAKE_OUT),
+
+	/* Devices that come from, or reach into, the host. */
+	FORBID("device.filesystem", OWNER, REFUSE, 0, DEVICES "filesystem",
+	       "the host's files become the guest's, and back", "remove it"),
+	FORBID("device.redirdev", OWNER, REFUSE, 1, DEVICES "redirdev|" DEVICES "redirfilter",
+	       "a remote viewer can plug its own USB devices into the guest", TAKE_OUT),
+	FORBID("device.smartcard", OWNER, REFUSE, 1, DEVICES "smartcard",
+	       "the guest would trust a card that the host controls", TAKE_OUT),
+	FORBID("device.hostdev", OWNER, REFUSE, 0,
+	       DEVICES "hostdev|" DEVICES "interface[@type='hostdev']",
+	       "a device of the host reads and writes the guest's memory", "remove it"),
+	FORBID("device.vhost-user", OWNER, REFUSE, 0,
+	       DEVICES "disk[@type='vhostuser' or @type='vhostvdpa']|" DEVICES
+		       "interface[@type='vhostuser' or @type='vdpa']|" DEVICES
+		       "video[driver/@name='vhostuser']",
+	       "another process on the host maps the guest's memory",
+	       "use a device that QEMU itself runs"),
+	FORBID("device.rng", OK, REFUSE, 0,
+	       DEVICES "rng[not(backend/@model='builtin' or (backend/@model='random'"
+		       " and (normalize-space(backend)='/dev/urandom'"
+		       " or normalize-space(backend)='/dev/random'"
+		       " or normalize-space(backend)='')))]",
+	       "whoever feeds it knows the guest's random numbers",
+	       "use <backend model='builtin'/> or /dev/urandom"),
+
+	/* Its memory, and what copies it. */
+	FORBID("memory.shmem", REFUSE, REFUSE, 0, DEVICES "shmem",
+	       "memory shared with other processes of the host", "remove it"),
+	FORBID("memory.shared", OWNER, REFUSE, 0,
+	       "/domain/memoryBacking/access[@mode='shared']"
+	       "|/domain/memoryBacking/source[@type='file']"
+	       "|/domain/cpu/numa/cell[@memAccess='shared']",
+	       "the guest's memory would be a file that other processes can map",
+	       "use private, anonymous memory"),
+	FORBID("memory.hugepages", OWNER, REFUSE, 0, "/domain/memoryBacking/hugepages",
+	       "the guest's memory would be a file in hugetlbfs", "use transparent huge pages"),
+	FORBID("memory.nvdimm", OWNER, REFUSE, 0,
+	       DEVICES "memory[@model='nvdimm' or @model='virtio-pmem']",
+	       "guest memory that is a plain file of the host", "remove it"),
+	FORBID("memory.core", REFUSE, REFUSE, 0, "/domain/memory[@dumpCore='on']",
+	       "QEMU's core files would hold the guest's memory", "remove dumpCore"),
+	FORBID("memory.launch-security", OK, NOTICE, 0, "/domain/launchSecurity",
+	       "the host chooses its policy and measures the start",
+	       "check the guest's launch measurement before you trust it"),
+	FORBID("crash.dump", REFUSE, REFUSE, 0,
+	       "/domain/on_crash[starts-with(normalize-space(.),'coredump-')]",
+	       "a crash would write the guest's memory to a plain file of the host",
+	       "use destroy, restart or preserve"),
+	FORBID("crash.watchdog", REFUSE, REFUSE, 1,
+	       DEVICES "watchdog[@action='dump' or @action='inject-nmi']",
+	       "the watchdog would write the guest's memory to a plain file of the host",
+	       "use the action reset, poweroff or none, or shield with --strip"),
+	FORBID("crash.panic", OK, NOTICE, 0, DEVICES "panic",
+	       "the host learns the registers of a guest that crashes",
+	       "remove it if that is too much"),
+	FORBID("crash.pstore", OWNER, REFUSE, 1, DEVICES "pstore",
+	       "the guest's last words go to a plain file of the host", TAKE_OUT),
+
+	/* Its disks: what the guest does not encrypt itself, the host can read. */
+	FORBID("disk.plain", OK, NOTICE, 0,
+	       DEVICES "disk[not(@device) or @device='disk' or @device='lun']"
+		       "[not(source/encryption or encryption)]",
+	       "the host can read what the guest does not encrypt itself",
+	       "encrypt the guest's volumes with a key that its TPM seals"),
+	FORBID("disk.transient", OWNER, REFUSE, 0, DEVICES "disk[transient]",
+	       "the overlay that holds the changes is not encrypted", "remove <transient/>"),
+	FORBID("disk.fdgroup", OWNER, REFUSE, 0, DEVICES "disk[source/@fdgroup]",
+	       "nobody can tell which file the guest's disk is", "name the file"),
+
+	/* What goes past libvirt's own checks. */
+	FORBID("qemu.commandline", REFUSE, REFUSE, 0, "/domain/q:commandline",
+	       "arguments and environment that go straight to QEMU can open any door", "remove it"),
+	FORBID("qemu.override", REFUSE, REFUSE, 0,
+	       "/domain/q:override|/domain/q:capabilities|/domain/q:*[local-name()!='commandline'"
+	       " and local-name()!='override' and local-name()!='capabilities'"
+	       " and local-name()!='deprecation']",
+	       "it changes devices behind libvirt's checks", "remove it"),
+	FORBID("host.confinement", REFUSE, REFUSE, 1,
+	       "/domain/seclabel[@type='none' and not(@model='none')]",
+	       "QEMU would run without the host's confinement", TAKE_OUT),
+
+	/* No content of the guest's passes through these. */
+	FORBID("device.interface", OK, OK, 0, DEVICES "interface",
+	       "the network is untrusted anyway", ""),
+	FORBID("device.plain", OK, OK, 0,
+	       DEVICES "controller|" DEVICES "memballoon|" DEVICES "iommu|" DEVICES "hub|" DEVICES
+		       "lease|" DEVICES "crypto|" DEVICES
+		       "memory[@model='dimm' or @model='virtio-mem']",
+	       "QEMU's own, without a way to the host", ""),
+	FORBID("domain.tuning", OK, OK, 0,
+	       "/domain/iothreads|/domain/iothreadids|/domain/perf|/domain/cputune|/domain/"
+	       "blkiotune"
+	       "|/domain/memtune|/domain/numatune|/domain/resource",
+	       "speed, not content", ""),
+};
+
+const struct domain_rule *domain_rules(size_t *n)
+{
+	*n = sizeof(RULES) / sizeof(RULES[0]);
+	return RULES;
+}
+
+int domain_rule_allowable(const char *id)
+{
+	for (size_t i = 0; i < sizeof(RULES) / sizeof(RULES[0]); i++) {
+		if (RULES[i].at_supported == VERDICT_OWNER && strcmp(RULES[i].id, id) == 0)
+			return 1;
+	}
+	return 0;
+}
+
+static enum verdict verdict_of(const struct domain_rule *rule, const struct protector_facts *facts)
+{
+	if (facts->level != LEVEL_ENCRYPTION_SUPPORTED)
+		return rule->at_shielded;
+	if (rule->at_supported != VERDICT_OWNER)
+		return rule->at_supported;
+	for (size_t i = 0; i < facts->n_allow && i < PROTECTOR_ALLOW_MAX; i++) {
+		if (strcmp(facts->allow[i], rule->id) == 0)
+			return VERDICT_NOTICE;
+	}
+	return VERDICT_OWNER;
+}
+
+static void cleanup_context(xmlXPathContext **ctx)
+{
+	if (*ctx)
+		xmlXPathFreeContext(*ctx);
+}
+
+static void cleanup_object(xmlXPathObject **object)
+{
+	if (*object)
+		xmlXPathFreeObject(*object);
+}
+
+/* libxml2 would print its errors; the return value says enough. */
+#if LIBXML_VERSION >= 21200
+static void ignore_error(void *arg, const xmlError *error)
+#else
+static void ignore_error(void *arg, xmlError *error)
+#endif
+{
+	(void)arg;
+	(void)error;
+}
+
+static int set_variable(xmlXPathContext *ctx, const char *name, const char *value)
+{
+	xmlXPathObject *object = xmlXPathNewCString(value);
+	if (!object)
+		return -ENOMEM;
+	/* The context owns OBJECT from here on, in failure too. */
+	return xmlXPathRegisterVariable(ctx, (const xmlChar *)name, object) < 0 ? -ENOMEM : 0;
+}
+
+static xmlXPathContext *new_context(xmlDoc *doc, const struct protector_facts *facts)
+{
+	char uuid[UUID_TEXT_SIZE], vtpm[sizeof(PATH_RUN) + UUID_TEXT_SIZE + sizeof("//vtpm.sock")];
+	uuid_format(facts->vm, uuid);
+	snprintf(vtpm, sizeof(vtpm), PATH_RUN "/%s/vtpm.sock", uuid);
+
+	xmlXPathContext *ctx = xmlXPathNewContext(doc);
+	if (!ctx)
+		return NULL;
+	ctx->error = ignore_error;
+	ctx->opLimit = XPATH_STEPS_MAX;
+	if (set_variable(ctx, "uuid", uuid) < 0 || set_variable(ctx, "vtpm", vtpm) < 0 ||
+	    set_variable(ctx, "launch", PATH_LAUNCH) < 0 ||
+	    xmlXPathRegisterNs(ctx, (const xmlChar *)"q", (const xmlChar *)QEMU_NAMESPACE) < 0 ||
+	    xmlXPathRegisterNs(ctx, (const xmlChar *)"s", (const xmlChar *)SHIELD_NAMESPACE) < 0) {
+		xmlXPathFreeContext(ctx);
+		return NULL;
+	}
+	return ctx;
+}
+
+static xmlXPathObject *evaluate(xmlXPathContext *ctx, const char *xpath)
+{
+	ctx->opCount = 0;
+	ctx->node = NULL;
+	return xmlXPathEval((const xmlChar *)xpath, ctx);
+}
+
+static int check_forbidden(xmlXPathContext *ctx, struct domain_finding finding,
+			   domain_finding_fn *fn, void *arg)
+{
+	__attribute__((cleanup(cleanup_object))) xmlXPathObject *found =
+		evaluate(ctx, finding.rule->xpath);
+	if (!found || found->type != XPATH_NODESET)
+		return ERR_LIMIT;
+	int n = found->nodesetval ? found->nodesetval->nodeNr : 0;
+	for (int i = 0; i < n; i++) {
+		finding.node = found->nodesetval->nodeTab[i];
+		int rc = fn(&finding, arg);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int check_required(xmlXPathContext *ctx, struct domain_finding finding,
+			  domain_finding_fn *fn, void *arg)
+{
+	__attribute__((cleanup(cleanup_object))) xmlXPathObject *found =
+		evaluate(ctx, finding.rule->xpath);
+	if (!found)
+		return ERR_LIMIT;
+	if (xmlXPathCastToBoolean(found))
+		return 0;
+	__attribute__((cleanup(cleanup_object))) xmlXPathObject *place =
+		evaluate(ctx, finding.rule->place);
+	if (!place || place->type != XPATH_NODESET)
+		return ERR_LIMIT;
+	finding.node = place->nodesetval && place->nodesetval->nodeNr > 0
+			       ? place->nodesetval->nodeTab[0]
+			       : NULL;
+	return fn(&finding, arg);
+}
+
+int domain_rules_check(xmlDoc *doc, const struct protector_facts *facts, domain_finding_fn *fn,
+		       void *arg, struct fault *f)
+{
+	__attribute__((cleanup(cleanup_context))) xmlXPathContext *ctx = new_context(doc, facts);
+	if (!ctx)
+		return fault_set(f, -ENOMEM, "not enough memory to check the domain");
+	for (size_t i = 0; i < sizeof(RULES) / sizeof(RULES[0]); i++) {
+		struct domain_finding finding = { .rule = &RULES[i],
+						  .verdict = verdict_of(&RULES[i], facts) };
+		if (finding.verdict == VERDICT_OK)
+			continue;
+		int rc = RULES[i].kind == RULE_FORBIDS ? check_forbidden(ctx, finding, fn, arg)
+						       : check_required(ctx, finding, fn, arg);
+		if (rc == ERR_LIMIT)
+			return fault_set(f, rc, "%s: the domain is too large to check",
+					 RULES[i].id);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+void domain_finding_text(const struct domain_finding *finding, char *text, size_t size)
+{
+	const struct domain_rule *rule = finding->rule;
+	char place[128], owner[128] = "";
+	/* A requirement may have no element at all: its last path step then says what is missing.
+	 */
+	if (finding->node)
+		snprintf(place, sizeof(place), "<%.64s> at line %ld",
+			 (const char *)finding->node->name, xmlGetLineNo(finding->node));
+	else
+		snprintf(place, sizeof(place), "no <%.64s>", strrchr(rule->place, '/') + 1);
+	if (finding->verdict == VERDICT_OWNER)
+		snprintf(owner, sizeof(owner), "; or its owner allows it (--allow %s)", rule->id);
+	snprintf(text, size, "%s: %s: %s; %s%s", rule->id, place, rule->reason, rule->todo, owner);
+}
