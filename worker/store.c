@@ -486,10 +486,8 @@ int store_open(int dir_fd, const char *name, struct seal *seal, enum store_birth
 		rc = open_present(s, &st, f);
 	else
 		rc = open_absent(s, birth, f);
-	if (rc < 0) {
-		(void)flock(dir_fd, LOCK_UN);
+	if (rc < 0)
 		goto fail;
-	}
 	*out = s;
 	return 0;
 fail:

@@ -43,7 +43,8 @@ enum store_birth {
 
 /*
  * Open the state NAME (a plain file name) in DIR_FD (taken over on success), made with SEAL
- * (borrowed).  Takes an flock on the folder: ERR_STATE if another process has it.
+ * (borrowed).  Takes an flock on the folder, which a dup(2) of DIR_FD shares (for a second state in
+ * the same folder) and which ends with the last of them: ERR_STATE if another process has it.
  *
  * A present state is read and authenticated here, before anything is written: whatever is wrong
  * with it is refused with a sentence (errors of seal_open(); -ELOOP, -EINVAL, -EPERM for what is
