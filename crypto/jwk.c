@@ -35,6 +35,16 @@ int jwk_is_private(const struct jwk *k)
 	return k->is_private;
 }
 
+const uint8_t *jwk_x(const struct jwk *k)
+{
+	return k->x;
+}
+
+const uint8_t *jwk_y(const struct jwk *k)
+{
+	return k->y;
+}
+
 int jwk_same(const struct jwk *a, const struct jwk *b)
 {
 	return memcmp(a->x, b->x, N) == 0 && memcmp(a->y, b->y, N) == 0;

@@ -22,4 +22,8 @@ int jwk_from_point(const uint8_t x[static JWK_COORDINATE_BYTES],
 /* A new EVP_PKEY, with the private key if there is one and it is wanted; NULL on failure. */
 EVP_PKEY *jwk_to_pkey(const struct jwk *k, int private_too);
 
+/* The coordinates, big endian; they belong to K. */
+const uint8_t *jwk_x(const struct jwk *k);
+const uint8_t *jwk_y(const struct jwk *k);
+
 #endif

@@ -24,9 +24,9 @@ typedef int (*provision_sign)(void *arg, const struct ek_public *ek, struct buf 
 			      struct fault *f);
 
 /*
- * Manufacture T (its store must be empty: ERR_STATE otherwise), provision it and stop it.  All of it
- * is stored in one step at the end, so that an interrupted or failed run leaves no state behind and
- * can be repeated.
+ * Manufacture T (its store must be empty: ERR_STATE otherwise), provision it and stop it.  All of
+ * it is stored in one step at the end, so that an interrupted or failed run leaves no state behind
+ * and can be repeated.
  */
 int provision_eks(struct vtpm *t, provision_sign sign, void *arg, struct fault *f) MUST_CHECK;
 

@@ -363,6 +363,15 @@ int vtpm_commit(struct vtpm *t, struct fault *f)
 	return rc;
 }
 
+void vtpm_forget(struct vtpm *t)
+{
+	pthread_mutex_lock(&t->lock);
+	t->holding = 0;
+	t->dirty = 0;
+	held_forget(&t->permanent);
+	pthread_mutex_unlock(&t->lock);
+}
+
 int vtpm_running(const struct vtpm *t)
 {
 	return atomic_load(&t->running);

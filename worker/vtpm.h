@@ -61,11 +61,12 @@ int vtpm_init(struct vtpm *t, struct fault *f) MUST_CHECK;
 
 /*
  * Keep what would be stored in memory (vtpm_hold), then store it in one step (vtpm_commit): a crash
- * in between leaves nothing of it behind.  For provisioning, before any client is attached.
- * vtpm_free() drops what is held.
+ * in between leaves nothing of it behind; or drop it (vtpm_forget).  For provisioning, before any
+ * client is attached.
  */
 void vtpm_hold(struct vtpm *t);
 int vtpm_commit(struct vtpm *t, struct fault *f) MUST_CHECK;
+void vtpm_forget(struct vtpm *t);
 
 /*
  * CMD_STOP, or the end: TPM2_Shutdown(STATE), else (CLEAR), unless that was the last command, so

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Proves the system call tables: the BPF that the kernel would get is run here over (system call,
+ * arguments), for every row, for every row with one condition broken, and for every system call
+ * number without a row; then the calls that matter most are made for real in children under the
+ * filter.
+ */
+#include "tests/unit/test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sandbox/filter.h"
+#include "sandbox/phases.h"
+
+#define PROGRAM_MAX  4096
+#define SYSCALL_LAST 1024
+
+struct program {
+	struct sock_filter insns[PROGRAM_MAX];
+	size_t n;
+};
+
+static void load_program(const struct filter *filter, struct program *p)
+{
+	struct fault f = { 0 };
+	int fd = memfd_create("bpf", MFD_CLOEXEC);
+	assert_true(fd >= 0);
+	if (filter_export(filter, fd, &f) < 0)
+		fail_msg("%s", f.text);
+	ssize_t got = pread(fd, p->insns, sizeof(p->insns), 0);
+	close(fd);
+	assert_true(got > 0 && (size_t)got < sizeof(p->insns));
+	assert_int_equal((size_t)got % sizeof(p->insns[0]), 0);
+	p->n = (size_t)got / sizeof(p->insns[0]);
+}
+
+/* Classic BPF as far as seccomp(2) takes it. */
+static uint32_t run_program(const struct program *p, const struct seccomp_data *data)
+{
+	uint32_t a = 0, x = 0, mem[BPF_MEMWORDS] = { 0 };
+	for (size_t pc = 0; pc < p->n; pc++) {
+		const struct sock_filter *i = &p->insns[pc];
+		uint32_t operand = BPF_SRC(i->code) == BPF_X ? x : i->k;
+		switch (i->code) {
+		case BPF_LD | BPF_W | BPF_ABS:
+			assert_true(i->k % 4 == 0 && i->k + 4 <= sizeof(*data));
+			memcpy(&a, (const char *)data + i->k, 4);
+			break;
+		case BPF_LD | BPF_MEM:
+			a = mem[i->k];
+			break;
+		case BPF_ST:
+			mem[i->k] = a;
+			break;
+		case BPF_ALU | BPF_AND | BPF_K:
+		case BPF_ALU | BPF_AND | BPF_X:
+			a &= operand;
+			break;
+		case BPF_MISC | BPF_TAX:
+			x = a;
+			break;
+		case BPF_JMP | BPF_JA:
+			pc += i->k;
+			break;
+		case BPF_JMP | BPF_JEQ | BPF_K:
+		case BPF_JMP | BPF_JEQ | BPF_X:
+			pc += a == operand ? i->jt : i->jf;
+			break;
+		case BPF_JMP | BPF_JGT | BPF_K:
+			pc += a > operand ? i->jt : i->jf;
+			break;
+		case BPF_JMP | BPF_JGE | BPF_K:
+			pc += a >= operand ? i->jt : i->jf;
+			break;
+		case BPF_JMP | BPF_JSET | BPF_K:
+			pc += a & operand ? i->jt : i->jf;
+			break;
+		case BPF_RET | BPF_K:
+			return i->k;
+		default:
+			fail_msg("instruction %zu has code %#x, which this simulation lacks", pc,
+				 i->code);
+		}
+	}
+	fail_msg("the program ran past its end");
+	return 0;
+}
+
+static uint32_t verdict(const struct program *p, uint32_t arch, int nr, const uint64_t args[6])
+{
+	struct seccomp_data data = { .nr = nr, .arch = arch };
+	for (int i = 0; i < 6; i++)
+		data.args[i] = args[i];
+	return run_program(p, &data);
+}
+
+/* What the table says, read directly. */
+static int table_allows(const struct filter *filter, int nr, const uint64_t args[6])
+{
+	for (size_t i = 0; i < filter->n_rows; i++) {
+		const struct filter_row *row = &filter->rows[i];
+		int all = row->syscall == nr;
+		for (size_t c = 0; all && c < FILTER_CONDITIONS_MAX && row->conditions[c].op; c++) {
+			const struct filter_condition *cond = &row->conditions[c];
+			uint64_t v = args[cond->arg];
+			all = cond->op == SCMP_CMP_EQ ? v == cond->a : (v & cond->a) == cond->b;
+		}
+		if (all)
+			return 1;
+	}
+	return 0;
+}
+
+static void assert_as_table(const struct filter *filter, const struct program *p, int nr,
+			    const uint64_t args[6])
+{
+	uint32_t want =
+		table_allows(filter, nr, args) ? SECCOMP_RET_ALLOW : SECCOMP_RET_KILL_PROCESS;
+	uint32_t got = verdict(p, AUDIT_ARCH_X86_64, nr, args);
+	if (got != want)
+		fail_msg("%s: system call %d (%#lx %#lx %#lx %#lx): %#x instead of %#x",
+			 filter->name, nr, args[0], args[1], args[2], args[3], got, want);
+}
+
+/* Arguments that meet ROW, everything a row says nothing about being FILL. */
+static void meet(const struct filter_row *row, uint64_t fill, uint64_t args[6])
+{
+	for (int i = 0; i < 6; i++)
+		args[i] = fill;
+	for (size_t c = 0; c < FILTER_CONDITIONS_MAX && row->conditions[c].op; c++) {
+		const struct filter_condition *cond = &row->conditions[c];
+		if (cond->op == SCMP_CMP_EQ)
+			args[cond->arg] = cond->a;
+		else
+			args[cond->arg] = (args[cond->arg] & ~cond->a) | cond->b;
+	}
+}
+
+static void simulate(const struct filter *filter)
+{
+	static const uint64_t FILLS[] = { 0, 1, UINT64_MAX, 0x7fffffff };
+	struct program p;
+	load_program(filter, &p);
+	for (size_t r = 0; r < filter->n_rows; r++) {
+		const struct filter_row *row = &filter->rows[r];
+		for (size_t i = 0; i < sizeof(FILLS) / sizeof(FILLS[0]); i++) {
+			uint64_t args[6];
+			meet(row, FILLS[i], args);
+			assert_true(table_allows(filter, row->syscall, args));
+			assert_as_table(filter, &p, row->syscall, args);
+			/* Another architecture and x32 number their calls otherwise. */
+			assert_int_equal(verdict(&p, AUDIT_ARCH_I386, row->syscall, args),
+					 SECCOMP_RET_KILL_PROCESS);
+			assert_int_equal(
+				verdict(&p, AUDIT_ARCH_X86_64, row->syscall | 0x40000000, args),
+				SECCOMP_RET_KILL_PROCESS);
+			for (size_t c = 0; c < FILTER_CONDITIONS_MAX && row->conditions[c].op;
+			     c++) {
+				unsigned int arg = row->conditions[c].arg;
+				uint64_t good = args[arg];
+				/* Every single bit of every argument that a condition looks at. */
+				for (int bit = 0; bit < 64; bit++) {
+					args[arg] = good ^ (1ULL << bit);
+					assert_as_table(filter, &p, row->syscall, args);
+				}
+				args[arg] = good;
+			}
+		}
+	}
+	for (int nr = 0; nr <= SYSCALL_LAST; nr++) {
+		const uint64_t zero[6] = { 0 };
+		const uint64_t ones[6] = { ~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL };
+		assert_as_table(filter, &p, nr, zero);
+		assert_as_table(filter, &p, nr, ones);
+	}
+}
+
+static void test_simulated_worker(void **state)
+{
+	(void)state;
+	simulate(&filter_worker);
+}
+
+static void test_simulated_broker(void **state)
+{
+	(void)state;
+	simulate(&filter_broker);
+}
+
+/* No table may ever hold these, whatever its other rows say. */
+static void test_never(void **state)
+{
+	static const int NEVER[] = {
+		SCMP_SYS(execve),
+		SCMP_SYS(execveat),
+		SCMP_SYS(fork),
+		SCMP_SYS(vfork),
+		SCMP_SYS(clone),
+		SCMP_SYS(clone3),
+		SCMP_SYS(ptrace),
+		SCMP_SYS(process_vm_readv),
+		SCMP_SYS(process_vm_writev),
+		SCMP_SYS(open),
+		SCMP_SYS(openat),
+		SCMP_SYS(openat2),
+		SCMP_SYS(creat),
+		SCMP_SYS(socket),
+		SCMP_SYS(socketpair),
+		SCMP_SYS(connect),
+		SCMP_SYS(bind),
+		SCMP_SYS(listen),
+		SCMP_SYS(mount),
+		SCMP_SYS(setns),
+		SCMP_SYS(unshare),
+		SCMP_SYS(pivot_root),
+		SCMP_SYS(chroot),
+		SCMP_SYS(setuid),
+		SCMP_SYS(setresuid),
+		SCMP_SYS(setgid),
+		SCMP_SYS(capset),
+		SCMP_SYS(prctl),
+		SCMP_SYS(seccomp),
+		SCMP_SYS(bpf),
+		SCMP_SYS(kill),
+		SCMP_SYS(tkill),
+		SCMP_SYS(rt_sigqueueinfo),
+		SCMP_SYS(memfd_create),
+		SCMP_SYS(userfaultfd),
+		SCMP_SYS(io_uring_setup),
+		SCMP_SYS(perf_event_open),
+		SCMP_SYS(keyctl),
+		SCMP_SYS(add_key),
+		SCMP_SYS(ioctl),
+		SCMP_SYS(pidfd_getfd),
+		SCMP_SYS(init_module),
+		SCMP_SYS(kexec_load),
+		SCMP_SYS(unlink),
+		SCMP_SYS(unlinkat),
+		SCMP_SYS(chmod),
+		SCMP_SYS(fchmodat),
+		SCMP_SYS(link),
+		SCMP_SYS(linkat),
+		SCMP_SYS(symlinkat),
+		SCMP_SYS(pkey_mprotect),
+	};
+	static const struct filter *const FILTERS[] = { &filter_worker, &filter_broker };
+	(void)state;
+	for (size_t f = 0; f < sizeof(FILTERS) / sizeof(FILTERS[0]); f++)
+		for (size_t i = 0; i < sizeof(NEVER) / sizeof(NEVER[0]); i++)
+			for (size_t r = 0; r < FILTERS[f]->n_rows; r++)
+				assert_int_not_equal(FILTERS[f]->rows[r].syscall, NEVER[i]);
+}
+
+/* Every row says why, and no row is there twice. */
+static void test_rows_are_sane(void **state)
+{
+	static const struct filter *const FILTERS[] = { &filter_worker, &filter_broker };
+	(void)state;
+	for (size_t f = 0; f < sizeof(FILTERS) / sizeof(FILTERS[0]); f++) {
+		for (size_t r = 0; r < FILTERS[f]->n_rows; r++) {
+			const struct filter_row *row = &FILTERS[f]->rows[r];
+			assert_true(row->syscall >= 0);
+			assert_true(row->reason && strlen(row->reason) > 3);
+			for (size_t o = 0; o < r; o++) {
+				const struct filter_row *other = &FILTERS[f]->rows[o];
+				if (other->syscall != row->syscall)
+					continue;
+				assert_true(row->conditions[0].op && other->conditions[0].op);
+				assert_memory_not_equal(row->conditions, other->conditions,
+							sizeof(row->conditions));
+			}
+		}
+	}
+}
+
+struct live {
+	const char *what;
+	long nr;
+	long args[6];
+	int lives;
+};
+
+/* Make the call for real in a child under FILTER; its wait status. */
+static int try_call(const struct filter *filter, const struct live *c)
+{
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct fault f = { 0 };
+		alarm(20);
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || filter_load(filter, &f) < 0)
+			_exit(99);
+		syscall(c->nr, c->args[0], c->args[1], c->args[2], c->args[3], c->args[4],
+			c->args[5]);
+		syscall(SYS_exit_group, 0);
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void try_calls(const struct filter *filter, const struct live *calls, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		int status = try_call(filter, &calls[i]);
+		int lived = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+		int killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+		if (!lived && !killed)
+			fail_msg("%s: %s: wait status %#x", filter->name, calls[i].what, status);
+		if (lived != calls[i].lives)
+			fail_msg("%s: %s %s", filter->name, calls[i].what,
+				 lived ? "lives" : "is killed");
+	}
+}
+
+#define RWX	     (PROT_READ | PROT_WRITE | PROT_EXEC)
+#define PRIVATE_ANON (MAP_PRIVATE | MAP_ANONYMOUS)
+
+static void test_live(void **state)
+{
+	(void)state;
+	const struct live both[] = {
+		{ "openat", SYS_openat, { AT_FDCWD, (long)"/dev/null", O_RDONLY }, 0 },
+		{ "open", SYS_open, { (long)"/dev/null", O_RDONLY }, 0 },
+		{ "socket", SYS_socket, { AF_UNIX, SOCK_STREAM, 0 }, 0 },
+		{ "execve", SYS_execve, { (long)"/bin/true", 0, 0 }, 0 },
+		{ "ptrace", SYS_ptrace, { 0, 0, 0, 0 }, 0 },
+		{ "fork", SYS_fork, { 0 }, 0 },
+		{ "clone", SYS_clone, { SIGCHLD }, 0 },
+		{ "kill", SYS_kill, { 1, 0 }, 0 },
+		{ "prctl", SYS_prctl, { PR_GET_DUMPABLE }, 0 },
+		{ "mmap executable", SYS_mmap, { 0, 4096, RWX, PRIVATE_ANON, -1, 0 }, 0 },
+		{ "mmap of a file", SYS_mmap, { 0, 4096, PROT_READ, MAP_PRIVATE, 0, 0 }, 0 },
+		{ "mmap", SYS_mmap, { 0, 4096, PROT_READ | PROT_WRITE, PRIVATE_ANON, -1, 0 }, 1 },
+		{ "getpid", SYS_getpid, { 0 }, 1 },
+		{ "write", SYS_write, { -1, 0, 0 }, 1 },
+		{ "no such call", 511, { 0 }, 0 },
+	};
+	const struct live worker[] = {
+		{ "mprotect executable", SYS_mprotect, { 0, 4096, RWX }, 0 },
+		{ "mprotect", SYS_mprotect, { 0, 4096, PROT_READ }, 1 },
+		{ "renameat2 over", SYS_renameat2, { -1, (long)"a", -1, (long)"b", 0 }, 0 },
+		{ "renameat2 swap", SYS_renameat2, { -1, (long)"a", -1, (long)"b", 2 }, 1 },
+		{ "accept4", SYS_accept4, { -1, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK }, 0 },
+		{ "pidfd_send_signal", SYS_pidfd_send_signal, { -1, SIGKILL, 0, 0 }, 0 },
+		{ "fcntl F_SETOWN", SYS_fcntl, { -1, F_SETOWN, 1 }, 0 },
+		{ "fcntl O_ASYNC", SYS_fcntl, { -1, F_SETFL, O_ASYNC }, 0 },
+		{ "fcntl O_NONBLOCK", SYS_fcntl, { -1, F_SETFL, O_NONBLOCK }, 1 },
+		{ "tgkill SIGKILL", SYS_tgkill, { 1, 1, SIGKILL }, 0 },
+		{ "getrandom", SYS_getrandom, { 0, 0, 0 }, 1 },
+	};
+	const struct live broker[] = {
+		{ "accept4", SYS_accept4, { -1, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK }, 1 },
+		{ "pidfd_send_signal KILL", SYS_pidfd_send_signal, { -1, SIGKILL, 0, 0 }, 1 },
+		{ "pidfd_send_signal STOP", SYS_pidfd_send_signal, { -1, SIGSTOP, 0, 0 }, 0 },
+		{ "mprotect", SYS_mprotect, { 0, 4096, PROT_READ }, 0 },
+		{ "renameat2 swap", SYS_renameat2, { -1, (long)"a", -1, (long)"b", 2 }, 0 },
+		{ "pwrite64", SYS_pwrite64, { -1, 0, 0, 0 }, 0 },
+	};
+	try_calls(&filter_worker, both, sizeof(both) / sizeof(both[0]));
+	try_calls(&filter_broker, both, sizeof(both) / sizeof(both[0]));
+	try_calls(&filter_worker, worker, sizeof(worker) / sizeof(worker[0]));
+	try_calls(&filter_broker, broker, sizeof(broker) / sizeof(broker[0]));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_simulated_worker),
+		cmocka_unit_test(test_simulated_broker),
+		cmocka_unit_test(test_never),
+		cmocka_unit_test(test_rows_are_sane),
+		cmocka_unit_test(test_live),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
