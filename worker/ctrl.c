@@ -281,7 +281,7 @@ static void do_get_info(struct ctrl *c, const uint8_t *body, size_t n)
 	uint32_t offset = get32(body + 8);
 	(void)n;
 	int rc = vtpm_info(c->config.vtpm, flags, &info);
-	if (rc < 0 || offset + 1 >= info.len) {
+	if (rc < 0 || offset >= info.len - 1) {
 		put32(c, rc < 0 ? result_of(rc) : RESULT_BAD_PARAMETER);
 		return;
 	}

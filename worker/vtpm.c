@@ -214,6 +214,7 @@ int vtpm_new(const struct vtpm_config *config, struct vtpm **out, struct fault *
 	if (rc == 0 && (TPMLIB_ChooseTPMVersion(TPMLIB_TPM_VERSION_2) != TPM_SUCCESS ||
 			TPMLIB_RegisterCallbacks(&callbacks) != TPM_SUCCESS))
 		rc = ERR_STATE;
+	TPMLIB_SetBufferSize(VTPM_BUFFER_MAX, NULL, NULL);
 	the_vtpm = t;
 	if (rc < 0) {
 		vtpm_free(t);
@@ -450,6 +451,8 @@ static int lock_running(struct vtpm *t)
 static int unlock_result(struct vtpm *t, TPM_RESULT res)
 {
 	pthread_mutex_unlock(&t->lock);
+	if (res == TPM_BAD_LOCALITY)
+		return ERR_LIMIT;
 	return res == TPM_SUCCESS ? 0 : -EIO;
 }
 
