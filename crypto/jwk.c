@@ -59,9 +59,8 @@ EVP_PKEY *jwk_to_pkey(const struct jwk *k, int private_too)
 
 	memcpy(point + 1, k->x, N);
 	memcpy(point + 1 + N, k->y, N);
-	__attribute__((cleanup(cleanup_bn))) BIGNUM *d = BN_bin2bn(k->d, N, NULL);
-	__attribute__((cleanup(cleanup_pkey_ctx))) EVP_PKEY_CTX *ctx =
-		EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+	CLEANUP(cleanup_bn) BIGNUM *d = BN_bin2bn(k->d, N, NULL);
+	CLEANUP(cleanup_pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
 	if (d && ctx && BN_bn2nativepad(d, native_d, N) == N) {
 		int with_d = private_too && k->is_private;
 		OSSL_PARAM params[] = {
@@ -86,11 +85,10 @@ EVP_PKEY *jwk_to_pkey(const struct jwk *k, int private_too)
 /* The point is on the curve, and d is in range and matches it. */
 static int is_sound(const struct jwk *k)
 {
-	__attribute__((cleanup(cleanup_pkey))) EVP_PKEY *pkey = jwk_to_pkey(k, 1);
+	CLEANUP(cleanup_pkey) EVP_PKEY *pkey = jwk_to_pkey(k, 1);
 	if (!pkey)
 		return 0;
-	__attribute__((cleanup(cleanup_pkey_ctx))) EVP_PKEY_CTX *ctx =
-		EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
+	CLEANUP(cleanup_pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
 	if (!ctx || EVP_PKEY_public_check(ctx) != 1)
 		return 0;
 	return !k->is_private ||
@@ -99,7 +97,7 @@ static int is_sound(const struct jwk *k)
 
 static int take_bn(const EVP_PKEY *pkey, const char *name, uint8_t out[static N])
 {
-	__attribute__((cleanup(cleanup_bn))) BIGNUM *bn = NULL;
+	CLEANUP(cleanup_bn) BIGNUM *bn = NULL;
 	return EVP_PKEY_get_bn_param(pkey, name, &bn) == 1 && BN_bn2binpad(bn, out, N) == N;
 }
 
@@ -108,7 +106,7 @@ int jwk_new(struct jwk **out, struct fault *f)
 	CLEANUP_JWK struct jwk *k = jwk_alloc();
 	if (!k)
 		return fault_set(f, -ENOMEM, "no memory for a new key");
-	__attribute__((cleanup(cleanup_pkey))) EVP_PKEY *pkey = EVP_EC_gen("P-256");
+	CLEANUP(cleanup_pkey) EVP_PKEY *pkey = EVP_EC_gen("P-256");
 	if (!pkey || !take_bn(pkey, OSSL_PKEY_PARAM_EC_PUB_X, k->x) ||
 	    !take_bn(pkey, OSSL_PKEY_PARAM_EC_PUB_Y, k->y) ||
 	    !take_bn(pkey, OSSL_PKEY_PARAM_PRIV_KEY, k->d))

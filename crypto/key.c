@@ -62,7 +62,7 @@ int key_derive(const struct vm_key *key, enum key_use use, const uint8_t vm[stat
 		memcpy(info + n, context, context_bytes);
 	n += context_bytes;
 
-	__attribute__((cleanup(cleanup_kdf_ctx))) EVP_KDF_CTX *ctx = EVP_KDF_CTX_new(hkdf);
+	CLEANUP(cleanup_kdf_ctx) EVP_KDF_CTX *ctx = EVP_KDF_CTX_new(hkdf);
 	if (!ctx)
 		return ERR_CRYPTO;
 	char digest[] = "SHA256";

@@ -18,12 +18,11 @@ static int derive_from_jwk(void *arg, const uint8_t x[static JWK_COORDINATE_BYTE
 	int rc = jwk_from_point(x, y, &peer);
 	if (rc < 0)
 		return rc;
-	__attribute__((cleanup(cleanup_pkey))) EVP_PKEY *ours = jwk_to_pkey(k, 1);
-	__attribute__((cleanup(cleanup_pkey))) EVP_PKEY *theirs = jwk_to_pkey(peer, 0);
+	CLEANUP(cleanup_pkey) EVP_PKEY *ours = jwk_to_pkey(k, 1);
+	CLEANUP(cleanup_pkey) EVP_PKEY *theirs = jwk_to_pkey(peer, 0);
 	if (!ours || !theirs)
 		return ERR_CRYPTO;
-	__attribute__((cleanup(cleanup_pkey_ctx))) EVP_PKEY_CTX *ctx =
-		EVP_PKEY_CTX_new_from_pkey(NULL, ours, NULL);
+	CLEANUP(cleanup_pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, ours, NULL);
 	if (!ctx || EVP_PKEY_derive_init(ctx) != 1 || EVP_PKEY_derive_set_peer(ctx, theirs) != 1 ||
 	    EVP_PKEY_derive(ctx, z, &n) != 1 || n != Z_BYTES)
 		return ERR_CRYPTO;
@@ -61,8 +60,7 @@ int protector_concat_kdf(const uint8_t z[static Z_BYTES], const char *alg, const
 		return ERR_CRYPTO;
 	/* The single-step KDF of NIST SP 800-56C with a hash is what RFC 7518 calls Concat KDF. */
 	EVP_KDF *kdf = EVP_KDF_fetch(NULL, "SSKDF", NULL);
-	__attribute__((cleanup(cleanup_kdf_ctx))) EVP_KDF_CTX *ctx =
-		kdf ? EVP_KDF_CTX_new(kdf) : NULL;
+	CLEANUP(cleanup_kdf_ctx) EVP_KDF_CTX *ctx = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
 	EVP_KDF_free(kdf);
 	char digest[] = "SHA256";
 	const OSSL_PARAM params[] = {
@@ -83,7 +81,7 @@ static int unwrap_cek(const uint8_t kek[static 32],
 	/* Room for what the cipher may write before it has compared the check value. */
 	uint8_t out[PROTECTOR_WRAPPED_BYTES + 8];
 	int n = 0, tail = 0;
-	__attribute__((cleanup(cleanup_cipher_ctx))) EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+	CLEANUP(cleanup_cipher_ctx) EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
 	if (!ctx)
 		return 0;
 	EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
@@ -103,7 +101,7 @@ static int decrypt_key(const struct protector *p, const uint8_t cek[static PROTE
 {
 	uint8_t tail[PROTECTOR_TAG_BYTES];
 	int n = 0;
-	__attribute__((cleanup(cleanup_cipher_ctx))) EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+	CLEANUP(cleanup_cipher_ctx) EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
 	return ctx && EVP_DecryptInit_ex2(ctx, EVP_aes_256_gcm(), cek, p->iv, NULL) == 1 &&
 	       EVP_DecryptUpdate(ctx, NULL, &n, (const uint8_t *)p->jwe_protected,
 				 (int)strlen(p->jwe_protected)) == 1 &&
