@@ -52,7 +52,7 @@ static const uint8_t rsa_template[] = {
 
 static const struct ek_kind {
 	const char *name;
-	int type; /* of struct ek_public */
+	enum ek_type type; /* of struct ek_public */
 	const uint8_t *template;
 	size_t template_bytes;
 	size_t asked_unique;		/* bytes of zeros as unique in the template */
