@@ -41,6 +41,8 @@ void protector_free(struct protector *p)
 {
 	if (!p)
 		return;
+	for (size_t i = 0; i < PROTECTOR_RECIPIENTS_MAX; i++)
+		jwk_free(p->entries[i].key);
 	jwk_free(p->owner);
 	free(p->jwe_protected);
 	free(p);
@@ -64,6 +66,11 @@ size_t protector_n_recipients(const struct protector *p)
 const char *protector_recipient(const struct protector *p, size_t i)
 {
 	return i < p->n_entries ? p->entries[i].thumbprint : NULL;
+}
+
+const struct jwk *protector_recipient_key(const struct protector *p, size_t i)
+{
+	return i < p->n_entries ? p->entries[i].key : NULL;
 }
 
 static void say_nothing(void *misc, const char *file, int line, uint64_t err, const char *fmt,
@@ -297,11 +304,11 @@ static int check_jwe_header(const char *text, const struct protector *p, const c
 static int take_entry(const json_t *o, struct protector *p, struct fault *f)
 {
 	static const char *const NAMES[] = { "encrypted_key", "header" };
-	static const char *const HEADER_NAMES[] = { "alg", "epk", "kid" };
+	static const char *const HEADER_NAMES[] = { "alg", "epk", "jwk", "kid" };
 	struct protector_entry *e = &p->entries[p->n_entries];
 	const json_t *h = json_object_get(o, "header");
 	CLEANUP_JWK struct jwk *epk = NULL;
-	uint8_t digest[32];
+	char thumbprint[JWK_THUMBPRINT_SIZE];
 
 	int rc = strict_members(o, "a recipient", NAMES, COUNT(NAMES), f);
 	if (rc >= 0)
@@ -310,7 +317,12 @@ static int take_entry(const json_t *o, struct protector *p, struct fault *f)
 	if (rc >= 0)
 		rc = expect(h, "a recipient's header", "alg", PROTECTOR_JWE_ALG, ERR_VERSION, f);
 	if (rc >= 0)
-		rc = take_bytes(h, "a recipient's header", "kid", digest, sizeof(digest), f);
+		rc = take_public_key(json_object_get(h, "jwk"), "a recipient's \"jwk\"", &e->key,
+				     f);
+	if (rc >= 0)
+		rc = jwk_thumbprint(e->key, thumbprint);
+	if (rc >= 0)
+		rc = expect(h, "a recipient's header", "kid", thumbprint, ERR_FORMAT, f);
 	if (rc >= 0)
 		rc = take_bytes(o, "a recipient", "encrypted_key", e->wrapped, sizeof(e->wrapped),
 				f);
@@ -318,7 +330,7 @@ static int take_entry(const json_t *o, struct protector *p, struct fault *f)
 		rc = take_public_key(json_object_get(h, "epk"), "a recipient's \"epk\"", &epk, f);
 	if (rc < 0)
 		return rc;
-	memcpy(e->thumbprint, strict_text(h, "kid"), JWK_THUMBPRINT_SIZE);
+	memcpy(e->thumbprint, thumbprint, JWK_THUMBPRINT_SIZE);
 	memcpy(e->epk_x, jwk_x(epk), JWK_COORDINATE_BYTES);
 	memcpy(e->epk_y, jwk_y(epk), JWK_COORDINATE_BYTES);
 	for (size_t i = 0; i < p->n_entries; i++) {

@@ -26,6 +26,7 @@
 
 struct protector_entry {
 	char thumbprint[JWK_THUMBPRINT_SIZE];
+	struct jwk *key; /* public; owned */
 	uint8_t epk_x[JWK_COORDINATE_BYTES], epk_y[JWK_COORDINATE_BYTES];
 	uint8_t wrapped[PROTECTOR_WRAPPED_BYTES];
 };

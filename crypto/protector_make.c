@@ -58,8 +58,10 @@ static int add_recipient(struct making *m, const struct jwk *k, struct fault *f)
 
 	CLEANUP_JSON json_t *pub = jwk_to_json(k, 0);
 	CLEANUP_JSON json_t *entry =
-		json_pack("{s:{s:s,s:s}}", "header", "alg", PROTECTOR_JWE_ALG, "kid", thumbprint);
-	if (!pub || !entry)
+		pub ? json_pack("{s:{s:s,s:s,s:O}}", "header", "alg", PROTECTOR_JWE_ALG, "kid",
+				thumbprint, "jwk", pub)
+		    : NULL;
+	if (!entry)
 		return fault_set(f, -ENOMEM, "no memory for a recipient");
 	if (!jose_jwe_enc_jwk(m->cfg, m->jwe, entry, pub, m->cek))
 		return fault_set(f, ERR_CRYPTO, "the VM key could not be wrapped for %s",

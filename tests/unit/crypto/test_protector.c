@@ -102,12 +102,37 @@ static void test_owner_and_hosts_unwrap_and_nobody_else(void **state)
 	assert_int_equal(jwk_thumbprint(host_b, thumbprint), 0);
 	assert_string_equal(protector_recipient(p, 2), thumbprint);
 	assert_null(protector_recipient(p, 3));
+	assert_true(jwk_same(protector_recipient_key(p, 0), owner));
+	assert_true(jwk_same(protector_recipient_key(p, 2), host_b));
+	assert_false(jwk_is_private(protector_recipient_key(p, 0)));
+	assert_null(protector_recipient_key(p, 3));
 
 	assert_int_equal(unwraps(p, owner, NULL), 0);
 	assert_int_equal(unwraps(p, host_a, NULL), 0);
 	assert_int_equal(unwraps(p, host_b, NULL), 0);
 	assert_int_equal(unwraps(p, stranger, &f), ERR_RECIPIENT);
 	assert_non_null(strstr(f.text, "not among the protector's 3 recipients"));
+}
+
+static void test_as_many_recipients_as_there_may_be_fit(void **state)
+{
+	(void)state;
+	CLEANUP_BUF struct buf b = BUF_INIT(PROTECTOR_TEXT_MAX);
+	struct protector_facts facts = facts_shielded();
+	struct jwk *hosts[PROTECTOR_RECIPIENTS_MAX - 1];
+	const struct jwk *list[PROTECTOR_RECIPIENTS_MAX - 1];
+	struct fault f = { 0 };
+	for (size_t i = 0; i < PROTECTOR_RECIPIENTS_MAX - 1; i++) {
+		assert_int_equal(jwk_new(&hosts[i], NULL), 0);
+		list[i] = hosts[i];
+	}
+	if (protector_make(&facts, &KEY, owner, list, PROTECTOR_RECIPIENTS_MAX - 1, &b, &f) < 0)
+		fail_msg("%s", f.text);
+	CLEANUP_PROTECTOR struct protector *p = parse(&b);
+	assert_int_equal(protector_n_recipients(p), PROTECTOR_RECIPIENTS_MAX);
+	assert_int_equal(unwraps(p, hosts[PROTECTOR_RECIPIENTS_MAX - 2], NULL), 0);
+	for (size_t i = 0; i < PROTECTOR_RECIPIENTS_MAX - 1; i++)
+		jwk_free(hosts[i]);
 }
 
 static void test_facts_of_the_lower_level(void **state)
@@ -333,6 +358,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_owner_and_hosts_unwrap_and_nobody_else),
+		cmocka_unit_test(test_as_many_recipients_as_there_may_be_fit),
 		cmocka_unit_test(test_facts_of_the_lower_level),
 		cmocka_unit_test(test_what_cannot_be_made),
 		cmocka_unit_test(test_every_change_is_refused),
