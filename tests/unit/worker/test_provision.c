@@ -10,7 +10,7 @@ static size_t cert_bytes[2] = { 900, EKCA_CERT_MAX };
 static struct ek_public seen[2];
 static int signs, sign_fails_at;
 
-static void make_cert(int type, uint8_t *out)
+static void make_cert(enum ek_type type, uint8_t *out)
 {
 	for (size_t i = 0; i < cert_bytes[type]; i++)
 		out[i] = (uint8_t)(i * 7 + (size_t)type * 3 + (i >> 8));
@@ -52,7 +52,7 @@ static uint32_t command(struct fixture *x, const char *hex, uint8_t reply[static
 }
 
 /* Read a certificate back, without any authorisation but the index's empty one. */
-static void check_cert(struct fixture *x, uint32_t index, int type)
+static void check_cert(struct fixture *x, uint32_t index, enum ek_type type)
 {
 	uint8_t want[EKCA_CERT_MAX], reply[VTPM_BUFFER_MAX];
 	char hex[256];
