@@ -35,19 +35,8 @@ struct data {
 
 /* ---- framing ---- */
 
-static int tag_is_known(unsigned int tag)
-{
-	switch (tag) {
-	case 0x8001: /* TPM_ST_NO_SESSIONS */
-	case 0x8002: /* TPM_ST_SESSIONS */
-	case 0x00c1: /* TPM 1.2's three: libtpms says itself that it is not one */
-	case 0x00c2:
-	case 0x00c3:
-		return 1;
-	default:
-		return 0;
-	}
-}
+#define TAG_NO_SESSIONS 0x8001
+#define TAG_SESSIONS	0x8002
 
 void frame_next(const uint8_t *bytes, size_t n, struct frame *out)
 {
@@ -58,7 +47,8 @@ void frame_next(const uint8_t *bytes, size_t n, struct frame *out)
 	if (n < sizeof(tag))
 		return;
 	memcpy(&tag, bytes, sizeof(tag));
-	if (!tag_is_known(be16toh(tag))) {
+	tag = be16toh(tag);
+	if (tag != TAG_NO_SESSIONS && tag != TAG_SESSIONS) {
 		*out = (struct frame){ FRAME_BAD, VTPM_RC_BAD_TAG, n, 0 };
 		return;
 	}

@@ -13,7 +13,8 @@
  * is dropped:
  *   - paramSize < 10: TPM_RC_COMMAND_SIZE; everything received so far is dropped with it, as there
  *     is no telling where the next command starts.
- *   - a tag that is none: TPM_RC_BAD_TAG, likewise.
+ *   - another tag than TPM_ST_(NO_)SESSIONS: TPM_RC_BAD_TAG (with TPM_ST_RSP_COMMAND, TPM 2.0
+ *     Library part 2), likewise.
  *   - paramSize > VTPM_BUFFER_MAX: TPM_RC_COMMAND_SIZE; up to DATA_SWALLOW_MAX the declared body is
  *     read and dropped, so that the next command is found; above it, as for paramSize < 10.
  *   - the rest of a command does not come for DATA_STALL_MS: TPM_RC_COMMAND_SIZE, and it is

@@ -3,29 +3,25 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 #include <libtpms/tpm_error.h>
 #include <libtpms/tpm_library.h>
-#include <libtpms/tpm_nvfilename.h>
 #include <libtpms/tpm_tis.h>
 
-#include "base/log.h"
+#include "base/fd.h"
+#include "worker/nvram.h"
 
 #define TAG_NO_SESSIONS 0x8001
 #define TAG_RESPONSE	0x00c4 /* what answers a bad tag */
 #define CC_SHUTDOWN	0x145
 
-/* A state that is held in memory and stands before the one in the store. */
-struct held {
-	int set; /* LEN 0 then means: there is none, whatever the store has */
-	struct buf state;
-};
-
 struct vtpm {
 	pthread_mutex_t lock;
-	struct store *store, *volatile_store;
+	struct nvram nvram;
 	struct blob_keys *blobs;
 
 	atomic_int running;
@@ -33,189 +29,59 @@ struct vtpm {
 	/* A command is in vtpm_command(), and its cancelling was asked for. */
 	atomic_int busy, cancel;
 
-	int holding;		  /* stores go to `permanent` instead of the store */
-	int dirty;		  /* `permanent` is to be stored */
-	int failed;		  /* a store failed: what is in memory is not what is on disk */
-	int made;		  /* the permanent state was found absent */
-	int orderly;		  /* nothing to be said by TPM2_Shutdown */
-	struct held permanent;	  /* set by SET_STATEBLOB, or what is held back */
-	struct held volatile_now; /* set by SET_STATEBLOB or STORE_VOLATILE */
+	int orderly;  /* TPM2_Shutdown would have nothing to say */
+	int log_sink; /* where libtpms' messages go */
 
 	/* Of the size that libtpms wants, so that it never reallocates it. */
 	unsigned char *reply;
 	uint32_t reply_size;
 };
 
-/* libtpms' callbacks have no context argument. */
-static struct vtpm *the_vtpm;
-
-static void held_forget(struct held *h)
-{
-	buf_clear(&h->state);
-	h->set = 0;
-}
-
-static int held_set(struct held *h, const uint8_t *data, size_t n)
-{
-	held_forget(h);
-	int rc = buf_add(&h->state, data, n);
-	if (rc == 0)
-		h->set = 1;
-	return rc;
-}
-
-/* ---- what libtpms calls, always under the lock ---- */
-
-static TPM_RESULT nvram_init(void)
-{
-	return TPM_SUCCESS;
-}
-
-/* Give libtpms a copy that it frees. */
-static TPM_RESULT give(const struct buf *b, unsigned char **data, uint32_t *length)
-{
-	unsigned char *copy = malloc(b->len);
-	if (!copy)
-		return TPM_SIZE;
-	memcpy(copy, b->data, b->len);
-	*data = copy;
-	*length = (uint32_t)b->len;
-	return TPM_SUCCESS;
-}
-
-static TPM_RESULT load_from(struct store *s, unsigned char **data, uint32_t *length)
-{
-	CLEANUP_BUF struct buf b = BUF_INIT(SEAL_PLAINTEXT_MAX);
-	struct fault f = { 0 };
-	int rc = store_load(s, &b, &f);
-	/* TPM_RETRY is "absent", which makes libtpms manufacture; nothing else may say it. */
-	if (rc == -ENOENT || (rc >= 0 && b.len == 0))
-		return TPM_RETRY;
-	if (rc < 0) {
-		log_error("vTPM state: %s", f.text[0] ? f.text : err_text(rc));
-		return TPM_FAIL;
-	}
-	return give(&b, data, length);
-}
-
-static TPM_RESULT nvram_loaddata(unsigned char **data, uint32_t *length, uint32_t tpm_number,
-				 const char *name)
-{
-	struct vtpm *t = the_vtpm;
-	struct held *h;
-	struct store *s;
-	TPM_RESULT res;
-	(void)tpm_number;
-
-	if (strcmp(name, TPM_PERMANENT_ALL_NAME) == 0) {
-		h = &t->permanent;
-		s = t->store;
-	} else if (strcmp(name, TPM_VOLATILESTATE_NAME) == 0) {
-		h = &t->volatile_now;
-		s = t->volatile_store;
-	} else {
-		return TPM_RETRY;
-	}
-	if (h->set)
-		res = h->state.len ? give(&h->state, data, length) : TPM_RETRY;
-	else
-		res = s ? load_from(s, data, length) : TPM_RETRY;
-
-	if (h == &t->permanent && res == TPM_RETRY)
-		t->made = 1;
-	/* Resumed from volatile state: the guest's Startup is in the past. */
-	if (h == &t->volatile_now && res == TPM_SUCCESS)
-		t->orderly = 0;
-	return res;
-}
-
-static TPM_RESULT nvram_storedata(const unsigned char *data, uint32_t length, uint32_t tpm_number,
-				  const char *name)
-{
-	struct vtpm *t = the_vtpm;
-	struct fault f = { 0 };
-	(void)tpm_number;
-
-	if (strcmp(name, TPM_PERMANENT_ALL_NAME) != 0)
-		return TPM_FAIL;
-	if (t->holding) {
-		t->dirty = 1;
-		return held_set(&t->permanent, data, length) < 0 ? TPM_SIZE : TPM_SUCCESS;
-	}
-	int rc = store_save(t->store, data, length, &f);
-	if (rc < 0) {
-		log_error("vTPM state not stored: %s", f.text[0] ? f.text : err_text(rc));
-		t->failed = 1;
-		return TPM_FAIL;
-	}
-	return TPM_SUCCESS;
-}
-
-static TPM_RESULT nvram_deletename(uint32_t tpm_number, const char *name, TPM_BOOL must_exist)
-{
-	(void)tpm_number;
-	(void)name;
-	(void)must_exist;
-	return TPM_SUCCESS;
-}
-
-static TPM_RESULT io_init(void)
-{
-	return TPM_SUCCESS;
-}
-
-static TPM_RESULT io_getlocality(TPM_MODIFIER_INDICATOR *locality, uint32_t tpm_number)
-{
-	(void)tpm_number;
-	*locality = atomic_load(&the_vtpm->locality);
-	return TPM_SUCCESS;
-}
-
-static TPM_RESULT io_getphysicalpresence(TPM_BOOL *present, uint32_t tpm_number)
-{
-	(void)tpm_number;
-	*present = FALSE;
-	return TPM_SUCCESS;
-}
+static int have_one; /* libtpms' state is the process's */
 
 /* ---- life ---- */
 
+/*
+ * libtpms writes the command on which it fails to stderr, with the guest's passwords in it.  It can
+ * be told another descriptor but not none, so it gets one that cannot be written.
+ */
+static int silence(struct vtpm *t)
+{
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	close(ends[1]);
+	t->log_sink = ends[0];
+	TPMLIB_SetDebugFD(t->log_sink);
+	return 0;
+}
+
 int vtpm_new(const struct vtpm_config *config, struct vtpm **out, struct fault *f)
 {
-	static struct libtpms_callbacks callbacks = {
-		.sizeOfStruct = sizeof(callbacks),
-		.tpm_nvram_init = nvram_init,
-		.tpm_nvram_loaddata = nvram_loaddata,
-		.tpm_nvram_storedata = nvram_storedata,
-		.tpm_nvram_deletename = nvram_deletename,
-		.tpm_io_init = io_init,
-		.tpm_io_getlocality = io_getlocality,
-		.tpm_io_getphysicalpresence = io_getphysicalpresence,
-	};
 	int rc = 0;
 
-	if (the_vtpm)
+	if (have_one)
 		return fault_set(f, ERR_STATE, "this process has a vTPM already");
 	struct vtpm *t = calloc(1, sizeof(*t));
 	if (!t)
 		return fault_set(f, -ENOMEM, "no memory for the vTPM");
 	pthread_mutex_init(&t->lock, NULL);
-	t->store = config->store;
-	t->volatile_store = config->volatile_store;
-	t->permanent.state = BUF_INIT(SEAL_PLAINTEXT_MAX);
-	t->volatile_now.state = BUF_INIT(SEAL_PLAINTEXT_MAX);
+	t->nvram.permanent_store = config->store;
+	t->nvram.volatile_store = config->volatile_store;
 	t->orderly = 1;
+	t->log_sink = -1;
 	t->reply_size = VTPM_BUFFER_MAX;
 	t->reply = malloc(t->reply_size);
 	if (!t->reply)
 		rc = -ENOMEM;
 	if (rc == 0 && config->key)
 		rc = blob_keys_new(config->key, config->vm, &t->blobs);
-	if (rc == 0 && (TPMLIB_ChooseTPMVersion(TPMLIB_TPM_VERSION_2) != TPM_SUCCESS ||
-			TPMLIB_RegisterCallbacks(&callbacks) != TPM_SUCCESS))
-		rc = ERR_STATE;
+	if (rc == 0)
+		rc = nvram_register(&t->nvram, &t->locality);
 	TPMLIB_SetBufferSize(VTPM_BUFFER_MAX, NULL, NULL);
-	the_vtpm = t;
+	if (rc == 0)
+		rc = silence(t);
+	have_one = 1;
 	if (rc < 0) {
 		vtpm_free(t);
 		return fault_set(f, rc, "the vTPM cannot be set up: %s", err_text(rc));
@@ -230,11 +96,11 @@ void vtpm_free(struct vtpm *t)
 		return;
 	vtpm_stop(t);
 	blob_keys_free(t->blobs);
-	buf_done(&t->permanent.state);
-	buf_done(&t->volatile_now.state);
+	nvram_done(&t->nvram);
+	fd_close(&t->log_sink);
 	wipe_free(t->reply, t->reply_size);
 	pthread_mutex_destroy(&t->lock);
-	the_vtpm = NULL;
+	have_one = 0;
 	free(t);
 }
 
@@ -267,7 +133,7 @@ static void stop_locked(struct vtpm *t)
 	};
 	if (!atomic_load(&t->running))
 		return;
-	for (size_t i = 0; i < 2 && !t->orderly && !t->failed; i++) {
+	for (size_t i = 0; i < 2 && !t->orderly && !t->nvram.failed; i++) {
 		process(t, shutdown[i], sizeof(shutdown[i]));
 		t->orderly = be32(t->reply + 6) == 0;
 	}
@@ -282,63 +148,36 @@ void vtpm_stop(struct vtpm *t)
 	pthread_mutex_unlock(&t->lock);
 }
 
-/* Store what was held back. */
-static int commit_locked(struct vtpm *t, struct fault *f)
-{
-	t->holding = 0;
-	int rc = 0;
-	if (t->permanent.set && t->dirty)
-		rc = store_save(t->store, t->permanent.state.data, t->permanent.state.len, f);
-	t->dirty = 0;
-	held_forget(&t->permanent);
-	return rc;
-}
-
-/* What a resume has used must not be there for another. */
-static int consume_volatile(struct vtpm *t, struct fault *f)
-{
-	held_forget(&t->volatile_now);
-	if (!t->volatile_store || !store_exists(t->volatile_store))
-		return 0;
-	CLEANUP_BUF struct buf b = BUF_INIT(SEAL_PLAINTEXT_MAX);
-	int rc = store_load(t->volatile_store, &b, f);
-	if (rc >= 0 && b.len)
-		rc = store_save(t->volatile_store, NULL, 0, f);
-	return rc;
-}
-
 static int init_locked(struct vtpm *t, struct fault *f)
 {
-	int held_before = t->holding;
+	struct nvram *n = &t->nvram;
+	int held_before = n->holding;
 
 	stop_locked(t);
 	/* Whatever libtpms stores while it starts (manufacturing does, many times) is stored once,
 	 * and only if the start succeeds. */
-	t->holding = 1;
-	t->failed = 0;
-	t->made = 0;
-	t->orderly = 1;
+	nvram_begin(n);
 	TPM_RESULT res = TPMLIB_MainInit();
-	if (res != TPM_SUCCESS) {
-		TPMLIB_Terminate();
-		t->holding = held_before;
-		t->dirty = 0;
-		held_forget(&t->permanent);
-		held_forget(&t->volatile_now);
-		return fault_set(f, -EIO, "the vTPM does not start from its state (libtpms: 0x%x)",
-				 res);
-	}
-	atomic_store(&t->running, 1);
-	int rc = held_before ? 0 : commit_locked(t, f);
+	int rc = 0;
+	if (res != TPM_SUCCESS || n->failed)
+		rc = fault_set(f, -EIO, "the vTPM does not start from its state (libtpms: 0x%x)",
+			       res);
+	if (rc == 0 && !held_before)
+		rc = nvram_commit(n, f);
 	if (rc >= 0)
-		rc = consume_volatile(t, f);
+		rc = nvram_consume_volatile(n, f);
 	if (rc < 0) {
-		/* Not orderly: a Shutdown would store what must not be stored. */
+		/* Without a Shutdown, which would store what must not be stored. */
 		TPMLIB_Terminate();
-		atomic_store(&t->running, 0);
-		held_forget(&t->volatile_now);
+		nvram_drop(n);
+		held_forget(&n->volatile_now);
+		n->holding = held_before;
+		return rc;
 	}
-	return rc;
+	/* Resumed from volatile state, the guest's Startup is in the past. */
+	t->orderly = !n->resumed;
+	atomic_store(&t->running, 1);
+	return 0;
 }
 
 int vtpm_init(struct vtpm *t, struct fault *f)
@@ -352,14 +191,14 @@ int vtpm_init(struct vtpm *t, struct fault *f)
 void vtpm_hold(struct vtpm *t)
 {
 	pthread_mutex_lock(&t->lock);
-	t->holding = 1;
+	t->nvram.holding = 1;
 	pthread_mutex_unlock(&t->lock);
 }
 
 int vtpm_commit(struct vtpm *t, struct fault *f)
 {
 	pthread_mutex_lock(&t->lock);
-	int rc = commit_locked(t, f);
+	int rc = nvram_commit(&t->nvram, f);
 	pthread_mutex_unlock(&t->lock);
 	return rc;
 }
@@ -367,9 +206,7 @@ int vtpm_commit(struct vtpm *t, struct fault *f)
 void vtpm_forget(struct vtpm *t)
 {
 	pthread_mutex_lock(&t->lock);
-	t->holding = 0;
-	t->dirty = 0;
-	held_forget(&t->permanent);
+	nvram_drop(&t->nvram);
 	pthread_mutex_unlock(&t->lock);
 }
 
@@ -380,7 +217,7 @@ int vtpm_running(const struct vtpm *t)
 
 int vtpm_was_made(const struct vtpm *t)
 {
-	return t->made;
+	return t->nvram.made;
 }
 
 /* ---- commands ---- */
@@ -548,7 +385,7 @@ int vtpm_get_blob(struct vtpm *t, uint32_t type, struct buf *out)
 		return rc;
 	if (type == VTPM_BLOB_SAVESTATE)
 		rc = -ENOENT;
-	else if (t->failed)
+	else if (t->nvram.failed)
 		rc = -EIO;
 	else
 		rc = copy_state(type == VTPM_BLOB_PERMANENT ? TPMLIB_STATE_PERMANENT
@@ -592,16 +429,16 @@ int vtpm_set_blob(struct vtpm *t, uint32_t type, int sealed, const uint8_t *data
 	else
 		rc = open_blob(t, (enum vtpm_blob)type, sealed, data, n, &state, f);
 	if (rc != ERR_STATE && type == VTPM_BLOB_PERMANENT) {
-		held_forget(&t->permanent);
+		held_forget(&t->nvram.permanent);
 		/* An empty blob leaves the stored state in force: no peer may have the vTPM made
 		 * anew. */
 		if (rc >= 0 && state.len)
-			rc = held_set(&t->permanent, state.data, state.len);
-		t->dirty = t->permanent.set;
+			rc = held_set(&t->nvram.permanent, state.data, state.len);
+		t->nvram.dirty = t->nvram.permanent.set;
 	} else if (rc != ERR_STATE && type == VTPM_BLOB_VOLATILE) {
-		held_forget(&t->volatile_now);
+		held_forget(&t->nvram.volatile_now);
 		if (rc >= 0)
-			rc = held_set(&t->volatile_now, state.data, state.len);
+			rc = held_set(&t->nvram.volatile_now, state.data, state.len);
 	}
 	pthread_mutex_unlock(&t->lock);
 	if (rc < 0)
@@ -616,10 +453,10 @@ int vtpm_store_volatile(struct vtpm *t, struct fault *f)
 	if (rc < 0)
 		return fault_set(f, rc, "the vTPM is not running");
 	rc = copy_state(TPMLIB_STATE_VOLATILE, &state);
-	if (rc >= 0 && t->volatile_store)
-		rc = store_save(t->volatile_store, state.data, state.len, f);
+	if (rc >= 0 && t->nvram.volatile_store)
+		rc = store_save(t->nvram.volatile_store, state.data, state.len, f);
 	else if (rc >= 0)
-		rc = held_set(&t->volatile_now, state.data, state.len);
+		rc = held_set(&t->nvram.volatile_now, state.data, state.len);
 	pthread_mutex_unlock(&t->lock);
 	return rc;
 }
