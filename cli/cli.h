@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the commands of `shieldvm` share.
+ *
+ * A command gets its own words (argv[0] is its last word, "init" in `shieldvm host init`), prints
+ * its result to stdout, what it did to stderr, and returns 0 or an error with one sentence, which
+ * main() prints.  CLI_HELP means that the command's help was asked for.
+ */
+#ifndef SHIELDVM_CLI_CLI_H
+#define SHIELDVM_CLI_CLI_H
+
+#include <getopt.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "crypto/jwk.h"
+#include "libvirt/domain.h"
+
+#define CLI_HELP 1
+
+int cmd_host_init(int argc, char **argv, struct fault *f) MUST_CHECK;
+int cmd_host_show(int argc, char **argv, struct fault *f) MUST_CHECK;
+int cmd_key_new(int argc, char **argv, struct fault *f) MUST_CHECK;
+int cmd_key_show(int argc, char **argv, struct fault *f) MUST_CHECK;
+int cmd_key_rewrap(int argc, char **argv, struct fault *f) MUST_CHECK;
+int cmd_shield(int argc, char **argv, struct fault *f) MUST_CHECK;
+int cmd_status(int argc, char **argv, struct fault *f) MUST_CHECK;
+
+/*
+ * The next option, as getopt_long(3) without short options: its VAL, -1 at the end, 'h' for --help,
+ * or ERR_USAGE with a sentence.
+ */
+int cli_option(int argc, char **argv, const struct option *options, struct fault *f) MUST_CHECK;
+
+/* After the options: exactly N operands, named by WHAT ("IN.xml"), or ERR_USAGE with a sentence. */
+int cli_operands(int argc, char **argv, int n, const char *what, struct fault *f) MUST_CHECK;
+
+/* Read and parse the domain in PATH ("-" is standard input); pipes are fine. */
+int cli_read_domain(const char *path, struct domain **out, struct fault *f) MUST_CHECK;
+
+/*
+ * Write D to PATH, whole or not at all, keeping the mode of a file that is replaced; NULL or "-" is
+ * standard output.
+ */
+int cli_write_domain(const struct domain *d, const char *path, struct fault *f) MUST_CHECK;
+
+/* Tell, on stderr, what to do with the domain that went to PATH (as in cli_write_domain()). */
+void cli_say_define(const char *path);
+
+#define CLI_HOSTS_MAX 63 /* and the owner: PROTECTOR_RECIPIENTS_MAX */
+
+/* Public keys, owned. */
+struct key_list {
+	size_t n;
+	struct jwk *keys[CLI_HOSTS_MAX];
+};
+
+void key_list_done(struct key_list *list);
+#define CLEANUP_KEY_LIST CLEANUP(key_list_done)
+
+/* Add the key in PATH, or a copy of K, unless it is there already. */
+int key_list_add_file(struct key_list *list, const char *path, struct fault *f) MUST_CHECK;
+int key_list_add(struct key_list *list, const struct jwk *k, struct fault *f) MUST_CHECK;
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * shieldvm: the command for owners, operators and auditors (docs/man/shieldvm.1).
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "base/paths.h"
+#include "cli/cli.h"
+
+static const char HELP[] =
+	"shieldvm: virtual machines that their host's administrators cannot look into\n"
+	"\n"
+	"On a host, as root:\n"
+	"  shieldvm host init            make the host's key, its EK CA, folders and libvirt hook\n"
+	"  shieldvm host show            the host's public key, for the owners of VMs\n"
+	"  shieldvm status [VM]          running workers\n"
+	"For the owner of a VM:\n"
+	"  shieldvm key new FILE         make an owner key\n"
+	"  shieldvm key show FILE        its public half and thumbprint\n"
+	"  shieldvm shield IN.xml        make a plain domain a shielded one\n"
+	"  shieldvm key rewrap XML       change which hosts may run a shielded domain\n"
+	"\n"
+	"shieldvm COMMAND --help tells more, shieldvm(1) tells all.\n"
+	"Exit status: 0 done, 1 refused or not authentic, 2 wrong arguments, 3 environment.\n";
+
+static const struct command {
+	const char *group, *name; /* group: NULL if the command is one word */
+	int (*run)(int argc, char **argv, struct fault *f);
+	const char *help;
+} COMMANDS[] = {
+	{ "host", "init", cmd_host_init,
+	  "usage: shieldvm host init\n"
+	  "\n"
+	  "Prepares this host for shielded VMs, as root: the host key, which opens the keys of "
+	  "the\n"
+	  "VMs that owners let run here, the local CA that certifies vTPMs, the folders, and the\n"
+	  "hook by which libvirt starts workers. Safe to repeat; nothing there is overwritten.\n" },
+	{ "host", "show", cmd_host_show,
+	  "usage: shieldvm host show\n"
+	  "\n"
+	  "Prints this host's public key (a JWK) on standard output. Give it to owners: with\n"
+	  "shield --host they let a VM run here.\n" },
+	{ "key", "new", cmd_key_new,
+	  "usage: shieldvm key new FILE\n"
+	  "\n"
+	  "Makes an owner key: the private half in FILE (mode 0600), the public half in FILE.pub.\n"
+	  "Existing files are not overwritten. Whoever has FILE can open the VM; without it "
+	  "nobody\n"
+	  "can change who may run it. Keep a copy away from the hosts.\n" },
+	{ "key", "show", cmd_key_show,
+	  "usage: shieldvm key show FILE\n"
+	  "\n"
+	  "Prints the public half of the key in FILE, private or public, on standard output and "
+	  "its\n"
+	  "thumbprint (RFC 7638) on standard error.\n" },
+	{ "key", "rewrap", cmd_key_rewrap,
+	  "usage: shieldvm key rewrap XML --owner FILE [--add-host PUB]... [--remove-host"
+	  " THUMBPRINT]...\n"
+	  "                           [--new-tpm] [-o OUT.xml]\n"
+	  "\n"
+	  "Makes a new key protector for a shielded domain; the VM key stays the same, and the VM\n"
+	  "may be running.\n"
+	  "  --owner FILE              the owner's private key\n"
+	  "  --add-host PUB            let the host with this public key run the VM too\n"
+	  "  --remove-host THUMBPRINT  no longer (key show PUB prints a thumbprint)\n"
+	  "  --new-tpm                 let the VM start with a new, empty TPM\n"
+	  "  -o OUT.xml                write there instead of to standard output\n" },
+	{ NULL, "shield", cmd_shield,
+	  "usage: shieldvm shield IN.xml --owner FILE [--host PUB]... [--level LEVEL]\n"
+	  "                       [--allow RULE]... [--strip] [-o OUT.xml]\n"
+	  "\n"
+	  "Makes a plain libvirt domain a shielded one: emulator, TPM, Secure Boot firmware and "
+	  "the\n"
+	  "key protector. Says what it changed, and what stands in the way.\n"
+	  "  --owner FILE   the owner's private key (shieldvm key new)\n"
+	  "  --host PUB     a host that may run the VM; this one always may\n"
+	  "  --level LEVEL  shielded (default) or encryption-supported\n"
+	  "  --allow RULE   at encryption-supported: let this rule's devices be\n"
+	  "  --strip        take out devices that the level forbids, where the guest boots "
+	  "without\n"
+	  "  -o OUT.xml     write there instead of to standard output\n"
+	  "IN.xml may be - for standard input.\n" },
+	{ NULL, "status", cmd_status,
+	  "usage: shieldvm status [VM] [--json]\n"
+	  "\n"
+	  "Lists the workers that run on this host, as root; VM is a name or a UUID, and then it "
+	  "is\n"
+	  "an error (1) if there is no worker for it.\n" },
+};
+
+/* The command that the first words name; *WORDS is how many they are. */
+static const struct command *find_command(int argc, char **argv, int *words, struct fault *f)
+{
+	const char *first = argc > 1 ? argv[1] : NULL, *second = argc > 2 ? argv[2] : NULL;
+	int is_group = 0;
+	for (size_t i = 0; first && i < sizeof(COMMANDS) / sizeof(COMMANDS[0]); i++) {
+		const struct command *c = &COMMANDS[i];
+		*words = c->group ? 2 : 1;
+		if (!c->group && strcmp(c->name, first) == 0)
+			return c;
+		if (!c->group || strcmp(c->group, first) != 0)
+			continue;
+		is_group = 1;
+		if (second && strcmp(c->name, second) == 0)
+			return c;
+	}
+	if (!first)
+		fault_set(f, ERR_USAGE, "a command is missing (see shieldvm --help)");
+	else if (is_group && !second)
+		fault_set(f, ERR_USAGE, "%s: a command is missing (see shieldvm %s --help)", first,
+			  first);
+	else
+		fault_set(f, ERR_USAGE, "there is no command '%s%s%s' (see shieldvm --help)", first,
+			  is_group ? " " : "", is_group ? second : "");
+	return NULL;
+}
+
+static int is_help(const char *word)
+{
+	return word && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 ||
+			strcmp(word, "help") == 0);
+}
+
+/* `shieldvm --help`, `shieldvm key --help` and `shieldvm --version`: 1 if that was it. */
+static int answer_general(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "--version") == 0) {
+		puts("shieldvm " SHIELDVM_VERSION);
+		return 1;
+	}
+	if (argc > 1 && is_help(argv[1])) {
+		fputs(HELP, stdout);
+		return 1;
+	}
+	if (argc < 3 || !is_help(argv[2]))
+		return 0;
+	int found = 0;
+	for (size_t i = 0; i < sizeof(COMMANDS) / sizeof(COMMANDS[0]); i++) {
+		if (!COMMANDS[i].group || strcmp(COMMANDS[i].group, argv[1]) != 0)
+			continue;
+		printf("%s%s", found ? "\n" : "", COMMANDS[i].help);
+		found = 1;
+	}
+	return found;
+}
+
+int main(int argc, char **argv)
+{
+	struct fault f = { 0 };
+	int words = 0, rc = ERR_USAGE;
+	/* Keys pass through this memory: no core file of it, no debugger without privilege. */
+	prctl(PR_SET_DUMPABLE, 0);
+	if (answer_general(argc, argv)) {
+		rc = 0;
+	} else {
+		const struct command *c = find_command(argc, argv, &words, &f);
+		if (c)
+			rc = c->run(argc - words, argv + words, &f);
+		if (c && rc == CLI_HELP)
+			fputs(c->help, stdout);
+	}
+	if (rc >= 0 && (fflush(stdout) != 0 || ferror(stdout)))
+		rc = fault_set(&f, -EIO, "standard output could not be written");
+	if (rc < 0) {
+		fprintf(stderr, "shieldvm: %s\n", f.text[0] ? f.text : err_text(rc));
+		return (int)err_exit_code(rc);
+	}
+	return EXIT_DONE;
+}

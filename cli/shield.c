@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/paths.h"
+#include "cli/cli.h"
+#include "libvirt/shield.h"
+
+struct shield_command {
+	const char *owner, *output;
+	int strip, allows;
+	struct key_list hosts;
+	struct protector_facts facts;
+};
+
+static void command_done(struct shield_command *s)
+{
+	key_list_done(&s->hosts);
+}
+
+static int add_allowed(struct protector_facts *facts, const char *id, struct fault *f)
+{
+	if (!domain_rule_allowable(id))
+		return fault_set(f, ERR_USAGE,
+				 "--allow %s: not a rule that an owner may allow (see shieldvm(1),"
+				 " RULES)",
+				 id);
+	for (size_t i = 0; i < facts->n_allow; i++) {
+		if (strcmp(facts->allow[i], id) == 0)
+			return 0;
+	}
+	if (facts->n_allow == PROTECTOR_ALLOW_MAX)
+		return fault_set(f, ERR_LIMIT, "more than %d rules to allow", PROTECTOR_ALLOW_MAX);
+	snprintf(facts->allow[facts->n_allow++], PROTECTOR_RULE_MAX, "%s", id);
+	return 0;
+}
+
+static int read_options(int argc, char **argv, struct shield_command *s, struct fault *f)
+{
+	static const struct option OPTIONS[] = {
+		{ "owner", required_argument, NULL, 'w' },
+		{ "host", required_argument, NULL, 'H' },
+		{ "level", required_argument, NULL, 'l' },
+		{ "allow", required_argument, NULL, 'a' },
+		{ "strip", no_argument, NULL, 's' },
+		{ "output", required_argument, NULL, 'o' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	s->facts.level = LEVEL_SHIELDED;
+	for (int c; (c = cli_option(argc, argv, OPTIONS, f)) != -1;) {
+		int rc = c < 0 ? c : 0;
+		if (c == 'h')
+			return CLI_HELP;
+		else if (c == 'w')
+			s->owner = optarg;
+		else if (c == 'o')
+			s->output = optarg;
+		else if (c == 's')
+			s->strip = 1;
+		else if (c == 'H')
+			rc = key_list_add_file(&s->hosts, optarg, f);
+		else if (c == 'a')
+			rc = add_allowed(&s->facts, optarg, f);
+		else if (c == 'l' && level_parse(optarg, &s->facts.level) < 0)
+			rc = fault_set(
+				f, ERR_USAGE,
+				"--level %s: there is only shielded and encryption-supported",
+				optarg);
+		if (rc < 0)
+			return rc;
+	}
+	int rc = cli_operands(argc, argv, 1, "IN.xml", f);
+	if (rc >= 0 && !s->owner)
+		return fault_set(f, ERR_USAGE,
+				 "%s: --owner FILE is missing (shieldvm key new FILE makes one)",
+				 argv[0]);
+	if (rc >= 0 && s->facts.n_allow && s->facts.level == LEVEL_SHIELDED)
+		return fault_set(f, ERR_USAGE,
+				 "%s: nothing can be allowed at level shielded; use --level"
+				 " encryption-supported",
+				 argv[0]);
+	return rc;
+}
+
+/* This host may always run the VM; a machine that is no host need not. */
+static int add_this_host(struct shield_command *s, struct fault *f)
+{
+	static const char path[] = PATH_HOST_KEY ".pub";
+	if (access(path, F_OK) == 0 || errno != ENOENT)
+		return key_list_add_file(&s->hosts, path, f);
+	if (s->hosts.n == 0)
+		return fault_set(f, -ENOENT,
+				 "no host could run the VM: there is no %s, so run shieldvm host"
+				 " init on this machine, or name another host with --host",
+				 path);
+	fputs("This machine has no host key: only the hosts named with --host can run the VM.\n",
+	      stderr);
+	return 0;
+}
+
+static void say_change(const char *text, void *arg)
+{
+	int *count = arg;
+	fprintf(stderr, "%s  %s\n", (*count)++ ? "" : "Changed:\n", text);
+}
+
+struct findings {
+	int refusals, notices, strippable;
+	int refusals_wanted; /* which of the two are printed */
+};
+
+static int say_finding(const struct domain_finding *finding, void *arg)
+{
+	struct findings *n = arg;
+	char text[FAULT_TEXT_MAX];
+	int refuses = VERDICT_REFUSES(finding->verdict);
+	if (refuses != n->refusals_wanted)
+		return 0;
+	domain_finding_text(finding, text, sizeof(text));
+	int *count = refuses ? &n->refusals : &n->notices;
+	if ((*count)++ == 0)
+		fputs(refuses ? "In the way:\n" : "Worth knowing:\n", stderr);
+	n->strippable += refuses && finding->rule->strip;
+	for (char *p = text; *p; p++) {
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+	}
+	fprintf(stderr, "  %s\n", text);
+	return 0;
+}
+
+static int judge(const struct domain *d, const struct shield_command *s, struct fault *f)
+{
+	struct findings n = { 0 };
+	int rc = domain_check_each(d, &s->facts, say_finding, &n, f);
+	n.refusals_wanted = 1;
+	if (rc >= 0)
+		rc = domain_check_each(d, &s->facts, say_finding, &n, f);
+	if (rc < 0 || n.refusals == 0)
+		return rc;
+	return fault_set(
+		f, ERR_POLICY,
+		"not shielded: %d thing%s in the way at level %s, see above%s; nothing was"
+		" written",
+		n.refusals, n.refusals == 1 ? " stands" : "s stand", level_name(s->facts.level),
+		n.strippable && !s->strip ? " (--strip takes out what it says it can)" : "");
+}
+
+static void say_shielded(const struct domain *d, const struct shield_command *s)
+{
+	char uuid[UUID_TEXT_SIZE], name[128];
+	uuid_format(s->facts.vm, uuid);
+	snprintf(name, sizeof(name), "%s", domain_name(d));
+	for (char *p = name; *p; p++) {
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+	}
+	fprintf(stderr,
+		"Shielded: %s (%s) at level %s.\n"
+		"  Its key protects the vTPM and everything of the VM that leaves its memory; it "
+		"can be"
+		" opened by\n  the owner key %s and by %zu host%s:\n",
+		name, uuid, level_name(s->facts.level), s->owner, s->hosts.n,
+		s->hosts.n == 1 ? "" : "s");
+	for (size_t i = 0; i < s->hosts.n; i++) {
+		char thumbprint[JWK_THUMBPRINT_SIZE];
+		if (jwk_thumbprint(s->hosts.keys[i], thumbprint) == 0)
+			fprintf(stderr, "  host %s\n", thumbprint);
+	}
+	cli_say_define(s->output);
+}
+
+int cmd_shield(int argc, char **argv, struct fault *f)
+{
+	CLEANUP(command_done) struct shield_command s = { 0 };
+	CLEANUP_JWK struct jwk *owner = NULL;
+	CLEANUP_DOMAIN struct domain *d = NULL;
+	CLEANUP_KEY struct vm_key key = { 0 };
+	CLEANUP_BUF struct buf text = BUF_INIT(PROTECTOR_TEXT_MAX + 1);
+	int changes = 0;
+
+	int rc = read_options(argc, argv, &s, f);
+	if (rc != 0)
+		return rc;
+	rc = jwk_read_file(s.owner, 1, &owner, f);
+	if (rc >= 0)
+		rc = cli_read_domain(argv[optind], &d, f);
+	if (rc >= 0)
+		rc = add_this_host(&s, f);
+	if (rc < 0)
+		return rc;
+	rc = shield_domain(d, &s.facts, s.strip, say_change, &changes, f);
+	if (rc < 0)
+		return fault_wrap(f, rc, "%s", argv[optind]);
+	rc = judge(d, &s, f);
+	if (rc < 0)
+		return rc;
+	if (getrandom(s.facts.tpm_id, sizeof(s.facts.tpm_id), 0) != sizeof(s.facts.tpm_id))
+		return fault_set(f, -errno, "the TPM's id: %s", err_text(-errno));
+	rc = key_new(&key);
+	if (rc >= 0)
+		rc = protector_make(&s.facts, &key, owner, (const struct jwk *const *)s.hosts.keys,
+				    s.hosts.n, &text, f);
+	if (rc >= 0 && !buf_cstr(&text))
+		rc = -ENOMEM;
+	if (rc >= 0)
+		rc = domain_set_shield(d, buf_cstr(&text));
+	if (rc >= 0)
+		rc = cli_write_domain(d, s.output, f);
+	if (rc >= 0)
+		say_shielded(d, &s);
+	return rc;
+}

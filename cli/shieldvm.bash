@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+# bash completion for shieldvm(1)
+
+# The names and UUIDs of running VMs; root only, silent for others.
+_shieldvm_vms() {
+	shieldvm status --json 2>/dev/null | sed -n 's/^ *"\(name\|uuid\)": "\([^"]*\)",\{0,1\}$/\2/p'
+}
+
+_shieldvm() {
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+	local command=${COMP_WORDS[1]:-} words=
+	COMPREPLY=()
+	if [ "$COMP_CWORD" -eq 1 ]; then
+		words='host key shield status --help --version'
+	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = host ]; then
+		words='init show --help'
+	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = key ]; then
+		words='new show rewrap --help'
+	else
+		case $prev in
+		--level) words='shielded encryption-supported' ;;
+		--allow) words='agent.channel boot.acpi-table boot.oem-strings boot.serial channel.other
+			channel.spice channel.vsock console.console console.graphics console.input
+			console.parallel console.serial crash.pstore device.filesystem device.hostdev
+			device.redirdev device.smartcard device.vhost-user disk.fdgroup disk.transient
+			memory.hugepages memory.nvdimm memory.shared' ;;
+		--remove-host) return ;;
+		--owner | --host | --add-host | -o | --output) ;;
+		*)
+			case $command${COMP_WORDS[2]:+/${COMP_WORDS[2]}} in
+			key/rewrap) words='--owner --add-host --remove-host --new-tpm -o --help' ;;
+			host/* | key/*) words=--help ;;
+			shield/*) words='--owner --host --level --allow --strip -o --help' ;;
+			status/*) words="--json --help $(_shieldvm_vms)" ;;
+			esac
+			;;
+		esac
+	fi
+	if [ -n "$words" ] && { [[ $cur == -* ]] || [ "$COMP_CWORD" -le 2 ] ||
+		[ "$prev" = --level ] || [ "$prev" = --allow ] || [ "$command" = status ]; }; then
+		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+	else
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+	fi
+}
+complete -F _shieldvm shieldvm

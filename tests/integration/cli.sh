@@ -1,0 +1,314 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# The shieldvm command itself, as a user meets it: what it makes, and one clear sentence and a
+# documented exit status for everything it cannot take. Runs in a mount namespace of its own, where
+# /etc, /run, /var/lib and /var/log are private. Usage: cli.sh SHIELDVM
+set -u -o pipefail
+shieldvm=$(realpath "$1")
+
+if [ "${CLI_INSIDE:-}" != 1 ]; then
+	if ! why=$(unshare --mount true 2>&1) || [ "$(id -u)" != 0 ]; then
+		printf 'skipped: no mount namespace of its own: %s\n' "${why:-not root}"
+		[ "${MUST_WORK:-}" != 1 ] || exit 1
+		exit 77
+	fi
+	CLI_INSIDE=1 exec timeout 240 unshare --mount --propagation private "$0" "$@"
+fi
+
+work=$(mktemp -d)
+trap 'cd /; umount -l "$work"; rmdir "$work"' EXIT
+mount -t tmpfs tmpfs "$work"
+cp -a /etc "$work/etc"
+rm -rf "$work/etc/shieldvm" "$work/etc/libvirt"
+mount --bind "$work/etc" /etc
+for folder in /run /var/lib /var/log; do
+	mount -t tmpfs -o mode=755 tmpfs "$folder"
+done
+cd "$work" || exit 1
+
+failed=0 checks=0
+fail() {
+	printf 'not ok - %s\n' "$*"
+	failed=1
+}
+check() { # WHAT COMMAND...
+	local what=$1
+	shift
+	checks=$((checks + 1))
+	"$@" >/dev/null 2>&1 || fail "$what"
+}
+# expect STATUS SENTENCE ARGUMENT...: with those arguments shieldvm ends with STATUS, says SENTENCE,
+# and, if it fails, ends with exactly one "shieldvm: " line; only "In the way" may come before it.
+expect() {
+	local status=$1 sentence=$2 got=0
+	shift 2
+	checks=$((checks + 1))
+	"$shieldvm" "$@" >out 2>err </dev/null || got=$?
+	if [ "$got" != "$status" ]; then
+		fail "shieldvm $*: status $got instead of $status: $(cat err)"
+	elif ! grep -qF -e "$sentence" out err; then
+		fail "shieldvm $*: does not say '$sentence' but: $(cat err)"
+	elif [ "$status" != 0 ] && [ "$(grep -c '^shieldvm: .' err)" != 1 ]; then
+		fail "shieldvm $*: not one sentence: $(cat err)"
+	elif [ "$status" != 0 ] && [ -s out ]; then
+		fail "shieldvm $*: failed, and yet wrote to standard output: $(cat out)"
+	fi
+}
+
+uuid=11111111-2222-4333-8444-555555555555
+cat >plain.xml <<EOF
+<domain type='qemu'>
+  <name>vm</name>
+  <uuid>$uuid</uuid>
+  <memory unit='MiB'>512</memory>
+  <os><type arch='x86_64' machine='q35'>hvm</type></os>
+  <features><acpi/></features>
+  <devices>
+    <disk type='file' device='disk'><source file='/x'/><target dev='vda' bus='virtio'/></disk>
+    <interface type='user'/>
+  </devices>
+</domain>
+EOF
+sed "s|</devices>|<serial type='pty'/><graphics type='vnc'/><hostdev/></devices>|" plain.xml >console.xml
+
+# Before the host is prepared.
+expect 3 'run shieldvm host init first' host show
+expect 0 'Owner key' key new owner.jwk
+check 'the owner key is private' test "$(stat -c %a owner.jwk)" = 600
+check 'its public half is not' test "$(stat -c %a owner.jwk.pub)" = 644
+expect 3 'run shieldvm host init' shield plain.xml --owner owner.jwk
+expect 0 'No worker is running' status
+expect 0 '[]' status --json
+
+# The host.
+expect 0 'Restart libvirtd' host init
+expect 0 'kept' host init
+check 'the second run makes nothing' grep -qv 'Restart' out
+check 'the host key is private' test "$(stat -c %a /etc/shieldvm/host.jwk)" = 600
+check 'the state folder cannot be listed' test "$(stat -c %a /var/lib/shieldvm)" = 711
+check 'the registry is root only' test "$(stat -c %a /var/lib/shieldvm/registry)" = 700
+check 'the run folder cannot be listed' test "$(stat -c %a /run/shieldvm)" = 711
+check 'the logs are not for everybody' test "$(stat -c %a /var/log/shieldvm)" = 750
+check 'there is a CA' test -s /etc/shieldvm/ekca/ca.pem
+check 'the hook is in place' test "$(readlink /etc/libvirt/hooks/qemu.d/shieldvm)" = /usr/sbin/shieldvm-hook
+expect 0 '"kty"' host show
+cp out host.pub
+expect 0 'thumbprint' key show host.pub
+expect 0 'kept' host init
+rm /etc/shieldvm/host.jwk.pub
+expect 0 'kept' host init
+expect 0 '"kty"' host show
+check 'the public half is made again, the same' cmp out host.pub
+chmod 644 /etc/shieldvm/host.jwk
+expect 1 '/etc/shieldvm/host.jwk' host init
+chmod 600 /etc/shieldvm/host.jwk
+"$shieldvm" key new other.jwk >/dev/null
+cp /etc/shieldvm/host.jwk.pub keep
+cp other.jwk.pub /etc/shieldvm/host.jwk.pub
+expect 1 'is not the public half' host init
+cp keep /etc/shieldvm/host.jwk.pub
+rm /etc/libvirt/hooks/qemu.d/shieldvm
+echo mine >/etc/libvirt/hooks/qemu.d/shieldvm
+expect 3 'something else than a link' host init
+check 'a foreign hook is left alone' grep -q mine /etc/libvirt/hooks/qemu.d/shieldvm
+rm /etc/libvirt/hooks/qemu.d/shieldvm
+chown 1234 /var/lib/shieldvm
+expect 1 'instead of root' host init
+chown 0 /var/lib/shieldvm
+expect 0 'Hook' host init
+chmod 755 "$work"
+cp "$shieldvm" "$work/shieldvm"
+checks=$((checks + 1))
+setpriv --reuid 65534 --regid 65534 --clear-groups "$work/shieldvm" host init >out 2>err
+if [ $? != 3 ] || ! grep -q 'only root' err; then
+	fail "host init as nobody: $(cat err)"
+fi
+
+# A shielded domain.
+expect 0 'Changed:' shield plain.xml --owner owner.jwk -o shielded.xml
+check 'it is a domain' xmllint --noout shielded.xml
+check 'with a protector' grep -q 'urn:shieldvm:shield:1' shielded.xml
+expect 0 '<protector>' shield plain.xml --owner owner.jwk
+expect 0 '<protector>' shield --owner owner.jwk plain.xml
+expect 0 'level encryption-supported' shield console.xml --owner owner.jwk \
+	--level encryption-supported --allow console.serial --allow console.graphics \
+	--allow device.hostdev -o es.xml
+check 'allowed devices stay' grep -q '<serial' es.xml
+expect 1 'shielded already' shield shielded.xml --owner owner.jwk
+checks=$((checks + 1))
+"$shieldvm" shield - --owner owner.jwk <plain.xml 2>/dev/null | grep -q '<protector>' ||
+	fail 'a domain on standard input'
+cp plain.xml in-place.xml
+chmod 600 in-place.xml
+expect 0 'Shielded:' shield in-place.xml --owner owner.jwk -o in-place.xml
+check 'a replaced file keeps its mode' test "$(stat -c %a in-place.xml)" = 600
+
+# What stands in the way, and taking it out.
+expect 1 'console.serial: <serial> at line 10' shield console.xml --owner owner.jwk -o never.xml
+expect 1 '3 things stand in the way at level shielded' shield console.xml --owner owner.jwk
+expect 1 '1 thing stands in the way' shield console.xml --owner owner.jwk --strip -o never.xml
+expect 1 '(--allow console.serial)' shield console.xml --owner owner.jwk --level encryption-supported
+check 'nothing was written' test ! -e never.xml
+sed 's|<hostdev/>||' console.xml >strip.xml
+expect 0 'removed: <serial> at line 10 (console.serial)' shield strip.xml --owner owner.jwk --strip
+
+# Other hosts, and a new protector.
+"$shieldvm" key new b.jwk >/dev/null
+b=$("$shieldvm" key show b.jwk.pub 2>&1 >/dev/null | cut -d' ' -f2)
+this=$("$shieldvm" key show host.pub 2>&1 >/dev/null | cut -d' ' -f2)
+expect 0 "by 2 hosts" shield plain.xml --owner owner.jwk --host b.jwk.pub --host host.pub -o two.xml
+expect 0 "host $b" key rewrap shielded.xml --owner owner.jwk --add-host b.jwk.pub -o rewrapped.xml
+expect 0 'the owner and 1 host can' key rewrap rewrapped.xml --owner owner.jwk --remove-host "$this"
+expect 0 'may have kept' key rewrap two.xml --owner owner.jwk --remove-host "$b"
+expect 0 'the owner and 2 hosts can' key rewrap two.xml --owner owner.jwk --new-tpm
+expect 0 'new, empty TPM' key rewrap two.xml --owner owner.jwk --new-tpm
+expect 1 'none of the domain' key rewrap shielded.xml --owner owner.jwk --remove-host "$b"
+expect 2 'no host would be left' key rewrap shielded.xml --owner owner.jwk --remove-host "$this"
+owner=$("$shieldvm" key show owner.jwk 2>&1 >/dev/null | cut -d' ' -f2)
+expect 2 'is the owner' key rewrap shielded.xml --owner owner.jwk --remove-host "$owner"
+expect 2 'nothing to change' key rewrap shielded.xml --owner owner.jwk
+expect 1 "another owner's key" key rewrap shielded.xml --owner b.jwk --new-tpm
+expect 1 'is not shielded' key rewrap plain.xml --owner owner.jwk --new-tpm
+sed "s|<uuid>1|<uuid>2|" shielded.xml >other-vm.xml
+expect 1 'another UUID' key rewrap other-vm.xml --owner owner.jwk --new-tpm
+sed 's|<protector>e|<protector>f|' shielded.xml >bad.xml
+expect 1 'bad.xml: its protector' key rewrap bad.xml --owner owner.jwk --new-tpm
+sed 's|</protector>|A</protector>|' shielded.xml >bad.xml
+expect 1 'bad.xml: its protector' key rewrap bad.xml --owner owner.jwk --new-tpm
+sed 's|<protector>.*</protector>|<protector/>|' shielded.xml >bad.xml
+expect 1 'bad.xml: its protector' key rewrap bad.xml --owner owner.jwk --new-tpm
+
+# A machine that is no host may shield for others.
+mv /etc/shieldvm/host.jwk.pub keep
+expect 0 'This machine has no host key' shield plain.xml --owner owner.jwk --host b.jwk.pub
+expect 0 'by 1 host' shield plain.xml --owner owner.jwk --host b.jwk.pub
+mv keep /etc/shieldvm/host.jwk.pub
+
+# Malformed domains.
+bad_domain() { # SENTENCE TEXT
+	printf '%s' "$2" >bad.xml
+	expect 1 "bad.xml: $1" shield bad.xml --owner owner.jwk
+	expect 1 "bad.xml: $1" key rewrap bad.xml --owner owner.jwk --new-tpm
+}
+bad_domain 'the XML is empty' ''
+bad_domain 'not well-formed XML' 'hello'
+bad_domain 'not well-formed XML: line 2' $'<domain>\n<a></b></domain>'
+bad_domain 'not well-formed XML' $'<domain>\x01</domain>'
+bad_domain 'not well-formed XML' $'<domain>\xff\xfe</domain>'
+bad_domain 'not a libvirt domain' '<network/>'
+bad_domain 'a document type declaration' '<!DOCTYPE d SYSTEM "/etc/passwd"><domain/>'
+bad_domain 'a document type declaration' '<!DOCTYPE d [<!ENTITY a "x">]><domain>&a;</domain>'
+bad_domain '<shield> at line 1: no <protector>' \
+	'<domain><metadata><shield xmlns="urn:shieldvm:shield:1"/></metadata></domain>'
+head -c 5000000 /dev/zero | tr '\0' ' ' >bad.xml
+expect 1 'larger than' shield bad.xml --owner owner.jwk
+head -c 1000 /dev/urandom >bad.xml
+expect 1 'bad.xml: ' shield bad.xml --owner owner.jwk
+expect 3 'No such file' shield missing.xml --owner owner.jwk
+expect 3 'Is a directory' shield /etc --owner owner.jwk
+sed 's|q35|pc-i440fx-7.2|' plain.xml >bad.xml
+expect 1 'has no SMM' shield bad.xml --owner owner.jwk
+sed "s|$uuid|x|" plain.xml >bad.xml
+expect 1 'not a UUID' shield bad.xml --owner owner.jwk
+
+# Malformed keys.
+bad_key() { # STATUS SENTENCE TEXT
+	printf '%s' "$3" >bad.jwk
+	chmod 600 bad.jwk
+	expect "$1" "$2" shield plain.xml --owner bad.jwk
+	expect "$1" "$2" shield plain.xml --owner owner.jwk --host bad.jwk
+	expect "$1" "$2" key show bad.jwk
+	expect "$1" "$2" key rewrap shielded.xml --owner bad.jwk --new-tpm
+}
+bad_key 1 'bad.jwk' ''
+bad_key 1 'bad.jwk' 'hello'
+bad_key 1 'bad.jwk' '{}'
+bad_key 1 'bad.jwk' '[]'
+bad_key 1 'bad.jwk' '{"kty":"RSA","n":"AQAB","e":"AQAB"}'
+bad_key 1 'bad.jwk' '{"kty":"EC","crv":"P-256","x":"AAAA","y":"AAAA"}'
+bad_key 1 'bad.jwk' "$(tr -d '\n' <owner.jwk | sed 's/"d":"./"d":"/')"
+bad_key 1 'bad.jwk' "$(head -c 5000 /dev/zero | tr '\0' ' ')"
+expect 1 'owner.jwk.pub' shield plain.xml --owner owner.jwk.pub
+expect 1 'owner.jwk' shield plain.xml --owner owner.jwk --host owner.jwk
+cp owner.jwk open.jwk
+chmod 644 open.jwk
+expect 1 'open.jwk' shield plain.xml --owner open.jwk
+expect 3 'missing.jwk' shield plain.xml --owner missing.jwk
+expect 3 'missing.jwk' shield plain.xml --owner owner.jwk --host missing.jwk
+expect 3 'missing.jwk' key show missing.jwk
+before=$(sha256sum owner.jwk)
+expect 3 'is not overwritten' key new owner.jwk
+check 'the owner key is as it was' test "$before" = "$(sha256sum owner.jwk)"
+touch half.jwk.pub
+expect 3 'is not overwritten' key new half.jwk
+check 'no half pair' test ! -e half.jwk
+expect 3 'No such file' key new missing/owner.jwk
+
+# Output that cannot be written.
+expect 3 'No such file' shield plain.xml --owner owner.jwk -o missing/out.xml
+expect 3 'not a regular file' shield plain.xml --owner owner.jwk -o /dev/full
+expect 3 'not a regular file' shield plain.xml --owner owner.jwk -o /etc
+for command in "shield plain.xml --owner owner.jwk" "host show" "--help" "key show owner.jwk"; do
+	checks=$((checks + 1))
+	# shellcheck disable=SC2086 # several words
+	"$shieldvm" $command >/dev/full 2>err
+	if [ $? != 3 ] || ! grep -q '^shieldvm: standard output' err; then
+		fail "$command to a full disk: $(cat err)"
+	fi
+done
+mkdir small
+mount -t tmpfs -o size=4k tmpfs small
+printf 'precious' >small/out.xml
+expect 3 'No space left' shield plain.xml --owner owner.jwk -o small/out.xml
+check 'a full disk leaves the old file' test "$(cat small/out.xml)" = precious
+check 'and nothing else' test "$(find small -type f | wc -l)" = 1
+umount small
+
+# Arguments.
+expect 2 'a command is missing'
+expect 2 "no command 'frob'" frob
+expect 2 'a command is missing' host
+expect 2 "no command 'host frob'" host frob
+expect 2 "no command 'key -x'" key -x
+expect 2 "no option '--frob'" shield --frob plain.xml
+expect 2 "no option '-x'" shield -x plain.xml
+expect 2 'needs a value' shield plain.xml --owner
+expect 2 'needs a value' shield plain.xml -o
+expect 2 'takes no value' shield plain.xml --strip=yes --owner owner.jwk
+expect 2 '--owner FILE is missing' shield plain.xml
+expect 2 'IN.xml is missing' shield --owner owner.jwk
+expect 2 'one argument too many' shield plain.xml plain.xml --owner owner.jwk
+expect 2 '--level high' shield plain.xml --owner owner.jwk --level high
+expect 2 '--allow no.such' shield plain.xml --owner owner.jwk --allow no.such
+expect 2 '--allow qemu.commandline' shield plain.xml --owner owner.jwk --allow qemu.commandline
+expect 2 'nothing can be allowed at level shielded' shield plain.xml --owner owner.jwk --allow console.serial
+expect 2 'FILE is missing' key new
+expect 2 'one argument too many' key new a b
+expect 2 "no option '-o'" key new -o a
+expect 2 'FILE is missing' key show
+expect 2 'XML is missing' key rewrap --owner owner.jwk
+expect 2 '--owner FILE is missing' key rewrap shielded.xml
+expect 2 'one argument too many' host init now
+expect 2 'one argument too many' host show now
+expect 2 "no option '--frob'" host init --frob
+expect 2 'one argument too many' status a b
+expect 2 "no option '-o'" status -o x
+expect 1 'no worker is running for this VM' status vm
+expect 0 'usage: shieldvm shield' shield --help
+expect 0 'usage: shieldvm shield' shield plain.xml --help
+expect 0 'usage: shieldvm host init' host --help
+expect 0 'usage: shieldvm key rewrap' key rewrap -h
+expect 0 'usage: shieldvm status' status --help
+expect 0 'Exit status' --help
+expect 0 'shieldvm 0' --version
+
+# A worker that is not there, or does not answer.
+mkdir -p "/run/shieldvm/$uuid" /run/shieldvm/notes
+expect 0 'No worker' status
+python3 -c "import socket; s=socket.socket(socket.AF_UNIX,socket.SOCK_SEQPACKET)
+s.bind('/run/shieldvm/$uuid/control.sock')"
+expect 0 'does not answer' status
+expect 0 '"answers": false' status --json
+
+printf '%d checks\n' "$checks"
+exit "$failed"
