@@ -24,6 +24,9 @@ void log_open(int fd, const char *ident, enum log_level level)
 	log_ident = ident;
 	log_max_level = level;
 	log_pid = (long)getpid();
+	/* The first gmtime_r() of a process reads /etc/localtime, which a sealed one cannot. */
+	struct tm tm;
+	gmtime_r(&(time_t){ 0 }, &tm);
 }
 
 void log_line(enum log_level level, const char *fmt, ...)
@@ -36,7 +39,6 @@ void log_line(enum log_level level, const char *fmt, ...)
 	struct timespec now = { 0 };
 	struct tm tm = { 0 };
 	clock_gettime(CLOCK_REALTIME, &now);
-	/* gmtime_r() opens no time zone file. */
 	gmtime_r(&now.tv_sec, &tm);
 	size_t n = strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	n += (size_t)snprintf(line + n, sizeof(line) - n, " %s %.64s[%ld]: ", LEVEL_NAMES[level],

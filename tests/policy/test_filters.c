@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "sandbox/filter.h"
 #include "sandbox/phases.h"
 
@@ -377,6 +378,30 @@ static void test_live(void **state)
 	try_calls(&filter_broker, broker, sizeof(broker) / sizeof(broker[0]));
 }
 
+/* What programs do all the time must not be what the filter forbids: a log line, a fault. */
+static void test_logging_lives(void **state)
+{
+	static const struct filter *const FILTERS[] = { &filter_worker, &filter_broker };
+	(void)state;
+	for (size_t i = 0; i < sizeof(FILTERS) / sizeof(FILTERS[0]); i++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			struct fault f = { 0 };
+			alarm(20);
+			log_open(open("/dev/null", O_WRONLY), "test", LOG_LEVEL_INFO);
+			if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+			    filter_load(FILTERS[i], &f) < 0)
+				_exit(99);
+			log_info("%s", err_text(fault_set(&f, -EACCES, "a %d", 1)));
+			_exit(0);
+		}
+		int status;
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFEXITED(status));
+		assert_int_equal(WEXITSTATUS(status), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -385,6 +410,7 @@ int main(void)
 		cmocka_unit_test(test_never),
 		cmocka_unit_test(test_rows_are_sane),
 		cmocka_unit_test(test_live),
+		cmocka_unit_test(test_logging_lives),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
