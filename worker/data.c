@@ -24,8 +24,8 @@ struct data {
 	/* Under the lock.  The thread closes what it serves, also under it, so that data_free()
 	 * never shuts down a descriptor that has been given to something else. */
 	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	int stop, one_command;
+	pthread_cond_t wake, is_up;
+	int up, stop, one_command;
 	int client, listener; /* -1: none */
 
 	/* The thread's own. */
@@ -230,6 +230,8 @@ static void *run(void *arg)
 	struct data *d = arg;
 
 	pthread_mutex_lock(&d->lock);
+	d->up = 1;
+	pthread_cond_signal(&d->is_up);
 	for (;;) {
 		while (!d->stop && d->client < 0 && d->listener < 0)
 			pthread_cond_wait(&d->wake, &d->lock);
@@ -265,6 +267,7 @@ int data_new(struct vtpm *t, struct data **out, struct fault *f)
 	}
 	pthread_mutex_init(&d->lock, NULL);
 	pthread_cond_init(&d->wake, NULL);
+	pthread_cond_init(&d->is_up, NULL);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
 	int rc = -pthread_create(&d->thread, &attr, run, d);
@@ -274,6 +277,11 @@ int data_new(struct vtpm *t, struct data **out, struct fault *f)
 		free(d);
 		return fault_set(f, rc, "no thread for the data channel: %s", err_text(rc));
 	}
+	/* A new thread makes system calls before it comes here that a sealed process may not. */
+	pthread_mutex_lock(&d->lock);
+	while (!d->up)
+		pthread_cond_wait(&d->is_up, &d->lock);
+	pthread_mutex_unlock(&d->lock);
 	*out = d;
 	return 0;
 }
@@ -295,6 +303,7 @@ void data_free(struct data *d)
 	fd_close(&d->client);
 	fd_close(&d->listener);
 	fd_close(&d->event_fd);
+	pthread_cond_destroy(&d->is_up);
 	pthread_cond_destroy(&d->wake);
 	pthread_mutex_destroy(&d->lock);
 	free(d);
