@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * shieldvm-worker: one per running shielded VM, started by shieldvm-hook.
+ *
+ * main() passes through the phases of sandbox/phases.h in their order.  It splits into the broker
+ * (the parent, worker/broker.h) and the worker (the child), which has the VM's key and its vTPM.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/paths.h"
+#include "crypto/protector.h"
+#include "crypto/seal.h"
+#include "sandbox/phases.h"
+#include "worker/broker.h"
+#include "worker/loop.h"
+#include "worker/order.h"
+#include "worker/places.h"
+#include "worker/provision.h"
+
+#define STATE_NAME	 "tpm2.state"
+#define BROKER_WAIT_MS	 10000
+#define EXIT_BROKER_FAIL 4
+
+/* What broker and worker have between them: [0] is the broker's or QEMU's end, [1] the worker's. */
+struct channels {
+	int link[2], ctrl[2], lifeline[2];
+};
+
+static int channels_open(struct channels *c, struct fault *f)
+{
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, c->link) < 0 ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, c->ctrl) < 0 ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, c->lifeline) < 0)
+		return fault_set(f, -errno, "socketpair: %s", err_text(-errno));
+	return 0;
+}
+
+static void channels_close(struct channels *c, int end)
+{
+	fd_close(&c->link[end]);
+	fd_close(&c->ctrl[end]);
+	fd_close(&c->lifeline[end]);
+}
+
+/* ---- The broker ----------------------------------------------------------------------------- */
+
+/*
+ * The parent: still root, and key-less: nothing has been read from the host key's descriptor, which
+ * goes away here.
+ */
+static int broker_main(struct order *order, struct places *places, struct channels *channels,
+		       pid_t worker)
+{
+	struct fault f = { 0 };
+	const struct sealed *sealed;
+	struct broker *broker;
+	const char ready = 1;
+	fd_close(&order->sock);
+	buf_done(&order->protector);
+	fd_close(&places->host_key);
+	fd_close(&places->state);
+	channels_close(channels, 1);
+
+	log_open(places->log, "broker", LOG_LEVEL_INFO);
+	const struct broker_config config = { .vm = order->vm,
+					      .name = order->name,
+					      .qemu_uid = order->qemu_uid,
+					      .worker_uid = order->worker_uid,
+					      .worker = worker,
+					      .launch_listener = places->launch_listener,
+					      .control_listener = places->control_listener,
+					      .link = channels->link[0],
+					      .qemu_ctrl = channels->ctrl[0],
+					      .qemu_lifeline = channels->lifeline[0] };
+	int rc = phases_enter(order->worker_uid, &f);
+	if (rc >= 0)
+		rc = broker_new(&config, &broker, &f);
+	if (rc >= 0)
+		rc = phases_seal(&filter_broker, &sealed, &f);
+	if (rc >= 0)
+		rc = fd_send(config.link, &ready, 1, NULL, 0);
+	if (rc < 0) {
+		/* The worker is killed when this process ends, and the hook sees that. */
+		log_error("the broker cannot start: %s", f.text[0] ? f.text : err_text(rc));
+		return EXIT_BROKER_FAIL;
+	}
+	int status = broker_serve(sealed, broker);
+	broker_free(broker);
+	return status;
+}
+
+/* ---- The worker ----------------------------------------------------------------------------- */
+
+struct worker {
+	struct seal *seal;
+	struct store *store;
+	struct vtpm *vtpm;
+	struct data *data;
+	enum shield_level level;
+	int made;
+};
+
+static void worker_done(struct worker *w)
+{
+	data_free(w->data);
+	vtpm_free(w->vtpm);
+	store_free(w->store);
+	seal_free(w->seal);
+}
+
+/* The VM key, for this host, by the protector's word.  The host's key is read, used and forgotten.
+ */
+static int unwrap(const struct protector *protector, int *host_key_fd, struct vm_key *key,
+		  struct fault *f)
+{
+	CLEANUP_JWK struct jwk *host = NULL;
+	struct ecdh ecdh;
+	int rc = jwk_read_fd(*host_key_fd, 1, &host, f);
+	fd_close(host_key_fd);
+	if (rc < 0)
+		return fault_wrap(f, rc, "this host's key (%s)", PATH_HOST_KEY);
+	rc = ecdh_from_jwk(host, &ecdh);
+	if (rc < 0)
+		return fault_set(f, rc, "this host's key cannot be used: %s", err_text(rc));
+	return protector_unwrap(protector, &ecdh, key, f);
+}
+
+static int open_vtpm(struct order *order, struct places *places, const struct vm_key *key,
+		     const struct protector_facts *facts, struct worker *w, struct fault *f)
+{
+	int rc = seal_new(key, KEY_USE_VTPM_STATE, order->vm, facts->tpm_id, sizeof(facts->tpm_id),
+			  &w->seal);
+	if (rc < 0)
+		return fault_set(f, rc, "no key for the vTPM's state: %s", err_text(rc));
+	rc = store_open(places->state, STATE_NAME, w->seal,
+			order->may_be_new ? STORE_MAY_BE_NEW : STORE_MUST_EXIST, &w->store, f);
+	if (rc < 0)
+		return rc;
+	places->state = -1;
+	const struct vtpm_config config = { .store = w->store, .key = key, .vm = order->vm };
+	rc = vtpm_new(&config, &w->vtpm, f);
+	if (rc < 0 || store_exists(w->store))
+		return rc;
+	rc = provision_eks(w->vtpm, order_sign, order, f);
+	if (rc < 0)
+		return fault_wrap(f, rc, "the new vTPM gets no endorsement keys");
+	w->made = 1;
+	return 0;
+}
+
+/* Phase load. */
+static int load(struct order *order, struct places *places, struct worker *w, struct fault *f)
+{
+	CLEANUP_PROTECTOR struct protector *protector = NULL;
+	CLEANUP_KEY struct vm_key key = { 0 };
+	int rc = protector_parse((const char *)order->protector.data, order->protector.len,
+				 &protector, f);
+	if (rc < 0)
+		return rc;
+	const struct protector_facts *facts = protector_facts(protector);
+	if (memcmp(facts->vm, order->vm, UUID_BYTES) != 0)
+		return fault_set(f, ERR_VM, "the protector is another VM's");
+	w->level = facts->level;
+	rc = unwrap(protector, &places->host_key, &key, f);
+	if (rc >= 0)
+		rc = open_vtpm(order, places, &key, facts, w, f);
+	if (rc >= 0)
+		rc = data_new(w->vtpm, &w->data, f);
+	return rc;
+}
+
+/* Until the broker has given up root and is sealed, nobody is told that this VM is ready. */
+static int wait_for_broker(int link, struct fault *f)
+{
+	struct pollfd p = { .fd = link, .events = POLLIN };
+	int64_t deadline = clock_ms() + BROKER_WAIT_MS;
+	char byte;
+	int rc;
+	do
+		rc = poll(&p, 1, clock_left_ms(deadline));
+	while (rc < 0 && errno == EINTR);
+	if (rc <= 0 || recv(link, &byte, 1, MSG_DONTWAIT) != 1)
+		return fault_set(f, ERR_STATE, "the broker did not start; see %s", PATH_LOG);
+	return 0;
+}
+
+/*
+ * The child: root until phases_enter(), then the VM's uid without any privilege, and from the
+ * second line of that on nothing here can open what the VM's uid cannot.
+ */
+static int worker_main(struct order *order, struct places *places, struct channels *channels,
+		       pid_t broker)
+{
+	struct fault f = { 0 };
+	const struct sealed *sealed;
+	struct worker w CLEANUP(worker_done) = { 0 };
+	fd_close(&places->launch_listener);
+	fd_close(&places->control_listener);
+	channels_close(channels, 0);
+	/* The broker decides when it is time to end. */
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+
+	log_open(places->log, "worker", LOG_LEVEL_INFO);
+	int rc = phases_enter(order->worker_uid, &f);
+	if (rc >= 0)
+		rc = phases_follow_parent(broker, &f);
+	if (rc >= 0)
+		rc = load(order, places, &w, &f);
+	if (rc >= 0)
+		rc = wait_for_broker(channels->link[1], &f);
+	if (rc >= 0)
+		rc = phases_seal(&filter_worker, &sealed, &f);
+	if (rc >= 0) {
+		const struct broker_news news = { .level = w.level };
+		rc = fd_send(channels->link[1], &news, sizeof(news), NULL, 0);
+	}
+	if (rc >= 0)
+		rc = order_ready(order, w.made);
+	if (rc < 0) {
+		log_error("%s", f.text[0] ? f.text : err_text(rc));
+		order_refuse(order, rc, &f);
+		return err_exit_code(rc);
+	}
+	log_info("ready at level %s%s", level_name(w.level), w.made ? ", with a new vTPM" : "");
+	const struct loop_config config = { .vtpm = w.vtpm,
+					    .data = w.data,
+					    .ctrl = channels->ctrl[1],
+					    .link = channels->link[1],
+					    .lifeline = channels->lifeline[1] };
+	rc = loop_run(sealed, &config);
+	return rc < 0 ? (int)err_exit_code(rc) : EXIT_DONE;
+}
+
+/* ---- Both ----------------------------------------------------------------------------------- */
+
+static int refuse(struct order *order, int rc, const struct fault *f)
+{
+	order_refuse(order, rc, f);
+	return err_exit_code(rc);
+}
+
+int main(int argc, char **argv)
+{
+	struct fault f = { 0 };
+	struct order order;
+	struct places places = PLACES_NONE;
+	struct channels channels;
+	struct stat st;
+	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+		puts("shieldvm-worker " SHIELDVM_VERSION);
+		return EXIT_DONE;
+	}
+	if (argc != 1 || fstat(SPAWN_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+		fputs("shieldvm-worker is started by shieldvm-hook and by nobody else\n", stderr);
+		return EXIT_USAGE;
+	}
+
+	int rc = phases_early(SPAWN_FD, &f);
+	if (rc < 0)
+		return err_exit_code(rc);
+	rc = order_receive(SPAWN_FD, &order, &f);
+	if (rc >= 0)
+		rc = places_open(order.vm, order.worker_uid, order.qemu_uid, &places, &f);
+	if (rc >= 0)
+		rc = channels_open(&channels, &f);
+	if (rc < 0)
+		return refuse(&order, rc, &f);
+
+	pid_t broker = getpid();
+	pid_t worker = fork();
+	if (worker < 0) {
+		fault_set(&f, -errno, "fork: %s", err_text(-errno));
+		return refuse(&order, f.rc, &f);
+	}
+	if (worker == 0)
+		return worker_main(&order, &places, &channels, broker);
+	return broker_main(&order, &places, &channels, worker);
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "worker/order.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+
+/* One message of at most N bytes within ORDER_TIMEOUT_MS; its size, or an error. */
+static ssize_t receive(int sock, void *message, size_t n, int fds[static FD_PASS_MAX],
+		       size_t *n_fds)
+{
+	struct pollfd p = { .fd = sock, .events = POLLIN };
+	int64_t deadline = clock_ms() + ORDER_TIMEOUT_MS;
+	int rc;
+	do
+		rc = poll(&p, 1, clock_left_ms(deadline));
+	while (rc < 0 && errno == EINTR);
+	if (rc <= 0)
+		return rc < 0 ? -errno : -ETIMEDOUT;
+	return fd_recv(sock, message, n, fds, n_fds);
+}
+
+static int check_request(const struct spawn_request *request, size_t got, struct fault *f)
+{
+	if (got < sizeof(*request) || request->magic != SPAWN_MAGIC ||
+	    request->version != SPAWN_VERSION)
+		return fault_set(
+			f, ERR_VERSION,
+			"the worker is of another version than the hook; install both again");
+	if (request->protector_bytes != got - sizeof(*request) || request->may_be_new > 1 ||
+	    memchr(request->name, 0, sizeof(request->name)) == NULL)
+		return fault_set(f, ERR_FORMAT, "the hook's order is malformed");
+	return 0;
+}
+
+static int take_request(struct order *o, const struct buf *message, struct fault *f)
+{
+	struct spawn_request request = { 0 };
+	memcpy(&request, message->data,
+	       message->len < sizeof(request) ? message->len : sizeof(request));
+	int rc = check_request(&request, message->len, f);
+	if (rc < 0)
+		return rc;
+	memcpy(o->vm, request.vm, UUID_BYTES);
+	memcpy(o->name, request.name, sizeof(o->name));
+	o->worker_uid = request.worker_uid;
+	o->qemu_uid = request.qemu_uid;
+	o->may_be_new = (int)request.may_be_new;
+	rc = buf_add(&o->protector, message->data + sizeof(request), request.protector_bytes);
+	return rc < 0 ? fault_set(f, rc, "the hook's order: %s", err_text(rc)) : 0;
+}
+
+int order_receive(int sock, struct order *out, struct fault *f)
+{
+	CLEANUP_BUF struct buf message = BUF_INIT(SPAWN_MESSAGE_MAX);
+	int fds[FD_PASS_MAX];
+	size_t n_fds;
+	*out = (struct order){ .sock = sock, .lock = -1, .protector = BUF_INIT(SPAWN_MESSAGE_MAX) };
+	int rc = buf_reserve(&message, SPAWN_MESSAGE_MAX);
+	if (rc < 0)
+		return fault_set(f, rc, "the hook's order: %s", err_text(rc));
+	ssize_t got = receive(sock, message.data, SPAWN_MESSAGE_MAX, fds, &n_fds);
+	if (got < 0)
+		return fault_set(f, (int)got, "the hook's order: %s", err_text((int)got));
+	message.len = (size_t)got;
+	out->lock = fds[0];
+	for (size_t i = 1; i < FD_PASS_MAX; i++)
+		fd_close(&fds[i]);
+	if (n_fds != 1)
+		return fault_set(f, ERR_FORMAT, "the hook's order came without the VM's lock");
+	return take_request(out, &message, f);
+}
+
+void order_done(struct order *o)
+{
+	buf_done(&o->protector);
+	fd_close(&o->lock);
+	fd_close(&o->sock);
+}
+
+int order_sign(void *arg, const struct ek_public *ek, struct buf *der, struct fault *f)
+{
+	const struct order *o = arg;
+	struct spawn_reply ask = { .magic = SPAWN_MAGIC,
+				   .version = SPAWN_VERSION,
+				   .kind = SPAWN_SIGN_EK };
+	struct spawn_certificate answer;
+	int fds[FD_PASS_MAX];
+	size_t n_fds;
+	ask.ek.type = ek->type;
+	memcpy(ask.ek.rsa_modulus, ek->rsa_modulus, sizeof(ask.ek.rsa_modulus));
+	memcpy(ask.ek.ecc_x, ek->ecc_x, sizeof(ask.ek.ecc_x));
+	memcpy(ask.ek.ecc_y, ek->ecc_y, sizeof(ask.ek.ecc_y));
+	int rc = fd_send(o->sock, &ask, sizeof(ask), NULL, 0);
+	if (rc < 0)
+		return fault_set(f, rc, "the hook has gone: %s", err_text(rc));
+	ssize_t got = receive(o->sock, &answer, sizeof(answer), fds, &n_fds);
+	for (size_t i = 0; i < FD_PASS_MAX; i++)
+		fd_close(&fds[i]);
+	if (got < 0)
+		return fault_set(f, (int)got, "no certificate: %s", err_text((int)got));
+	if (got != sizeof(answer) || answer.magic != SPAWN_MAGIC ||
+	    answer.version != SPAWN_VERSION || answer.bytes > sizeof(answer.der))
+		return fault_set(f, ERR_FORMAT, "the hook's certificate is malformed");
+	if (answer.rc < 0)
+		return fault_set(f, answer.rc, "the hook cannot sign: %s", err_text(answer.rc));
+	rc = buf_add(der, answer.der, answer.bytes);
+	return rc < 0 ? fault_set(f, rc, "the hook's certificate: %s", err_text(rc)) : 0;
+}
+
+int order_ready(struct order *o, int made)
+{
+	struct spawn_reply reply = { .magic = SPAWN_MAGIC,
+				     .version = SPAWN_VERSION,
+				     .kind = SPAWN_READY };
+	reply.made = made ? 1 : 0;
+	int rc = fd_send(o->sock, &reply, sizeof(reply), NULL, 0);
+	fd_close(&o->sock);
+	return rc;
+}
+
+void order_refuse(struct order *o, int rc, const struct fault *f)
+{
+	struct spawn_reply reply = {
+		.magic = SPAWN_MAGIC, .version = SPAWN_VERSION, .kind = SPAWN_REFUSED, .rc = rc
+	};
+	if (o->sock < 0)
+		return;
+	snprintf(reply.text, sizeof(reply.text), "%s", f->text[0] ? f->text : err_text(rc));
+	(void)!fd_send(o->sock, &reply, sizeof(reply), NULL, 0);
+	fd_close(&o->sock);
+}
