@@ -227,5 +227,5 @@ int main(int argc, char **argv)
 	if (rc >= 0)
 		return EXIT_DONE;
 	fprintf(stderr, "shieldvm-hook: %s\n", f.text[0] ? f.text : err_text(rc));
-	return err_exit_code(rc);
+	return (int)err_exit_code(rc);
 }

@@ -158,5 +158,5 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	int rc = run(argc, argv, &f);
 	fprintf(stderr, "shieldvm-launch: %s\n", f.text[0] ? f.text : err_text(rc));
-	return err_exit_code(rc);
+	return (int)err_exit_code(rc);
 }

@@ -230,7 +230,7 @@ static int worker_main(struct order *order, struct places *places, struct channe
 	if (rc < 0) {
 		log_error("%s", f.text[0] ? f.text : err_text(rc));
 		order_refuse(order, rc, &f);
-		return err_exit_code(rc);
+		return (int)err_exit_code(rc);
 	}
 	log_info("ready at level %s%s", level_name(w.level), w.made ? ", with a new vTPM" : "");
 	const struct loop_config config = { .vtpm = w.vtpm,
@@ -247,7 +247,7 @@ static int worker_main(struct order *order, struct places *places, struct channe
 static int refuse(struct order *order, int rc, const struct fault *f)
 {
 	order_refuse(order, rc, f);
-	return err_exit_code(rc);
+	return (int)err_exit_code(rc);
 }
 
 int main(int argc, char **argv)
@@ -268,7 +268,7 @@ int main(int argc, char **argv)
 
 	int rc = phases_early(SPAWN_FD, &f);
 	if (rc < 0)
-		return err_exit_code(rc);
+		return (int)err_exit_code(rc);
 	rc = order_receive(SPAWN_FD, &order, &f);
 	if (rc >= 0)
 		rc = places_open(order.vm, order.worker_uid, order.qemu_uid, &places, &f);
