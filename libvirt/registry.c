@@ -66,7 +66,7 @@ int registry_parse(const char *text, size_t n, const uint8_t vm[static UUID_BYTE
 		   struct registry *out, struct fault *f)
 {
 	struct registry r = { 0 };
-	uint8_t uuid[UUID_BYTES];
+	char uuid[UUID_TEXT_SIZE];
 	if (n > REGISTRY_FILE_MAX)
 		return fault_set(f, ERR_LIMIT, "larger than %d bytes", REGISTRY_FILE_MAX);
 	json_t *root CLEANUP_JSON = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
@@ -80,12 +80,13 @@ int registry_parse(const char *text, size_t n, const uint8_t vm[static UUID_BYTE
 				 (long long)json_integer_value(version));
 	const char *vm_text = json_string_value(json_object_get(root, "vm"));
 	const json_t *made = json_object_get(root, "made");
-	if (json_object_size(root) != 5 || !vm_text || uuid_parse(vm_text, uuid) < 0 ||
-	    !json_is_boolean(made) || tpm_parse(json_object_get(root, "tpm"), r.tpm) < 0)
+	if (json_object_size(root) != 5 || !vm_text || !json_is_boolean(made) ||
+	    tpm_parse(json_object_get(root, "tpm"), r.tpm) < 0)
 		return fault_set(f, ERR_FORMAT,
 				 "not exactly \"v\", \"vm\", \"tpm\", \"made\" and "
 				 "\"past\" in their form");
-	if (memcmp(uuid, vm, UUID_BYTES) != 0)
+	uuid_format(vm, uuid);
+	if (strcmp(vm_text, uuid) != 0)
 		return fault_set(f, ERR_VM, "another VM's");
 	r.made = json_is_true(made);
 	int rc = past_parse(json_object_get(root, "past"), &r, f);
