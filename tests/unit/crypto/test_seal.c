@@ -2,6 +2,7 @@
 #include "tests/unit/test.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -214,6 +215,25 @@ static int seal_and_open(struct seal *s)
 	return seal_open(s, sealed.data, sealed.len, &out, NULL) == ERR_AUTH ? 0 : 15;
 }
 
+static void *seal_and_open_in_thread(void *s)
+{
+	return (void *)(intptr_t)seal_and_open(s);
+}
+
+/* libcrypto keeps a generator per thread, made when it is first asked. */
+static int seal_and_open_in_both_threads(struct seal *s)
+{
+	pthread_t thread;
+	void *result = NULL;
+	int rc = seal_and_open(s);
+	if (rc != 0)
+		return rc;
+	if (pthread_create(&thread, NULL, seal_and_open_in_thread, s) != 0 ||
+	    pthread_join(thread, &result) != 0)
+		return 16;
+	return (int)(intptr_t)result;
+}
+
 /* In a child: what the sealed worker does.  The control makes the sealer after files are forbidden.
  */
 static int child_status(int made_too_late)
@@ -229,7 +249,7 @@ static int child_status(int made_too_late)
 			_exit(10);
 		if (!made_too_late && forbid_files() < 0)
 			_exit(11);
-		_exit(seal_and_open(s));
+		_exit(seal_and_open_in_both_threads(s));
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	return status;

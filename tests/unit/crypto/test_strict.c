@@ -45,6 +45,19 @@ static void test_never_quotes_its_input(void **state)
 	assert_null(strstr(f.text, "hunter2"));
 }
 
+static void test_what_jansson_frees_is_wiped(void **state)
+{
+	(void)state;
+	json_malloc_t allocate = NULL;
+	json_free_t release = NULL;
+	strict_init();
+	json_get_alloc_funcs(&allocate, &release);
+	assert_true(allocate == malloc);
+	assert_true(release != NULL && release != free);
+	release(NULL);
+	release(allocate(100));
+}
+
 static void test_deep_nesting_is_cheap(void **state)
 {
 	(void)state;
@@ -110,6 +123,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_refuses_what_is_not_one_object),
 		cmocka_unit_test(test_never_quotes_its_input),
+		cmocka_unit_test(test_what_jansson_frees_is_wiped),
 		cmocka_unit_test(test_deep_nesting_is_cheap),
 		cmocka_unit_test(test_members_are_exactly_the_named),
 		cmocka_unit_test(test_base64url_has_one_spelling),

@@ -278,6 +278,7 @@ def protector_cases():
     case("header-crit", "ERR_FORMAT", jws(good, dict(head, crit=["b64"], b64=False)))
     case("header-jwk", "ERR_FORMAT", jws(good, dict(head, jwk=OWNER.public)))
     case("header-alg-twice", "ERR_FORMAT", jws(good, dump(head)[:-1] + b',"alg":"none"}'))
+    case("kid-of-another", "ERR_AUTH", jws(good, dict(head, kid=HOST.thumbprint())))
     case("kid-short", "ERR_FORMAT", jws(good, dict(head, kid=OWNER.thumbprint()[:-1])))
     case("kid-number", "ERR_FORMAT", jws(good, dict(head, kid=7)))
 
