@@ -43,9 +43,9 @@ struct protector_facts {
 struct protector; /* parsed, and its signature verified */
 
 /*
- * Parse TEXT and verify it: strict JSON, the one encoding, the owner's signature, the owner named
- * in the JWE. An unverified protector never becomes a struct.  ERR_FORMAT, ERR_VERSION, ERR_AUTH,
- * ERR_LIMIT with a sentence.
+ * Parse TEXT, with nothing before or behind it, and verify it: strict JSON, the one encoding, the
+ * owner's signature, the owner named in the JWE. An unverified protector never becomes a struct.
+ * ERR_FORMAT, ERR_VERSION, ERR_AUTH, ERR_LIMIT with a sentence.
  */
 int protector_parse(const char *text, size_t n, struct protector **out, struct fault *f) MUST_CHECK;
 void protector_free(struct protector *p);
