@@ -78,7 +78,7 @@ int broker_new(const struct broker_config *config, struct broker **out, struct f
 	b->listener[LAUNCH] = config->launch_listener;
 	b->listener[CONTROL] = config->control_listener;
 	b->started_s = now.tv_sec;
-	b->window_ms = clock_ms() + LAUNCH_WINDOW_MS;
+	b->window_ms = clock_ms() + config->window_ms;
 	b->grace_ms = -1;
 	*out = b;
 	return 0;
@@ -109,7 +109,7 @@ static void end(struct broker *b, const char *why)
 		return;
 	log_info("ending: %s", why);
 	b->ending = 1;
-	b->grace_ms = clock_ms() + BROKER_GRACE_MS;
+	b->grace_ms = clock_ms() + b->config.grace_ms;
 	b->window_ms = -1;
 	fd_close(&b->config.link);
 	fd_close(&b->config.qemu_ctrl);

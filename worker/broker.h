@@ -40,7 +40,8 @@ struct broker_config {
 	const uint8_t *vm; /* UUID_BYTES, borrowed */
 	const char *name;  /* the domain's, borrowed */
 	uid_t qemu_uid, worker_uid;
-	pid_t worker; /* our child */
+	pid_t worker;		 /* our child */
+	int window_ms, grace_ms; /* LAUNCH_WINDOW_MS, BROKER_GRACE_MS */
 	/* Descriptors, taken over on success. */
 	int launch_listener, control_listener;
 	int link;	   /* SOCK_SEQPACKET, to the worker */

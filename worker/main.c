@@ -77,6 +77,8 @@ static int broker_main(struct order *order, struct places *places, struct channe
 					      .qemu_uid = order->qemu_uid,
 					      .worker_uid = order->worker_uid,
 					      .worker = worker,
+					      .window_ms = LAUNCH_WINDOW_MS,
+					      .grace_ms = BROKER_GRACE_MS,
 					      .launch_listener = places->launch_listener,
 					      .control_listener = places->control_listener,
 					      .link = channels->link[0],
