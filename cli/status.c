@@ -4,19 +4,14 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "base/fd.h"
 #include "base/paths.h"
 #include "base/spawn.h"
 #include "cli/cli.h"
+#include "libvirt/control.h"
 
-#define WORKERS_MAX    4096
-#define ANSWER_WAIT_MS 2000
+#define WORKERS_MAX 4096
 #define LEVEL_TEXT(lvl)                                                                            \
 	((lvl) == LEVEL_SHIELDED || (lvl) == LEVEL_ENCRYPTION_SUPPORTED                            \
 		 ? level_name((enum shield_level)(lvl))                                            \
@@ -38,36 +33,12 @@ static void workers_done(struct workers *w)
 	free(w->rows);
 }
 
-static int ask(const char *uuid, struct control_reply *reply)
+static void make_printable(char *text)
 {
-	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	struct timeval wait = { .tv_sec = ANSWER_WAIT_MS / 1000,
-				.tv_usec = ANSWER_WAIT_MS % 1000 * 1000 };
-	struct control_request request = { .magic = SPAWN_MAGIC,
-					   .version = SPAWN_VERSION,
-					   .kind = CONTROL_STATUS };
-	snprintf(to.sun_path, sizeof(to.sun_path), PATH_RUN "/%s/control.sock", uuid);
-	CLEANUP_FD int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0 ||
-	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) < 0 ||
-	    connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0)
-		return -errno;
-	int rc = fd_send(fd, &request, sizeof(request), NULL, 0);
-	if (rc < 0)
-		return rc;
-	ssize_t n = recv(fd, reply, sizeof(*reply), 0);
-	if (n < 0)
-		return errno == EAGAIN ? -ETIMEDOUT : -errno;
-	if ((size_t)n != sizeof(*reply))
-		return ERR_TRUNCATED;
-	if (reply->magic != SPAWN_MAGIC || reply->version != SPAWN_VERSION)
-		return ERR_VERSION;
-	reply->name[sizeof(reply->name) - 1] = '\0';
-	for (char *p = reply->name; *p; p++) {
+	for (char *p = text; *p; p++) {
 		if ((unsigned char)*p < 0x20 || *p == 0x7f)
 			*p = '?';
 	}
-	return reply->rc;
 }
 
 static int by_name(const void *a, const void *b)
@@ -98,9 +69,10 @@ static int collect(const char *vm, struct workers *w, struct fault *f)
 		struct worker *row = &w->rows[w->n];
 		memset(row, 0, sizeof(*row));
 		uuid_format(uuid, row->uuid);
-		row->rc = ask(row->uuid, &row->reply);
-		/* No socket (any more): it is just starting or has just ended. */
-		if (row->rc == -ENOENT)
+		row->rc = control_ask(uuid, CONTROL_STATUS, &row->reply, NULL);
+		make_printable(row->reply.name);
+		/* Nobody behind the socket: it is just starting, or it ended unasked. */
+		if (row->rc == ERR_STATE)
 			continue;
 		if (row->rc == -EACCES || row->rc == -EPERM)
 			rc = fault_set(f, row->rc,

@@ -302,13 +302,39 @@ expect 0 'usage: shieldvm status' status --help
 expect 0 'Exit status' --help
 expect 0 'shieldvm 0' --version
 
-# A worker that is not there, or does not answer.
+# A worker that has ended, does not answer, or answers nonsense.
 mkdir -p "/run/shieldvm/$uuid" /run/shieldvm/notes
 expect 0 'No worker' status
-python3 -c "import socket; s=socket.socket(socket.AF_UNIX,socket.SOCK_SEQPACKET)
-s.bind('/run/shieldvm/$uuid/control.sock')"
-expect 0 'does not answer' status
+listen() { # seconds to live; what it answers
+	rm -f listening
+	python3 - "$1" "$2" <<-PYTHON &
+		import os, socket, sys, time
+		path = "/run/shieldvm/$uuid/control.sock"
+		if os.path.exists(path):
+		    os.unlink(path)
+		s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+		s.bind(path)
+		s.listen(1)
+		open("listening", "w").close()
+		s.settimeout(float(sys.argv[1]))
+		c = s.accept()[0]
+		if sys.argv[2]:
+		    c.send(sys.argv[2].encode())
+		time.sleep(float(sys.argv[1]))
+	PYTHON
+	listener=$!
+	for _ in $(seq 100); do
+		[ ! -e listening ] || break
+		sleep 0.05
+	done
+}
+listen 1 nonsense
+expect 0 'does not answer: unknown version' status
+wait "$listener"
+expect 0 'No worker' status
+listen 15 ''
 expect 0 '"answers": false' status --json
+kill "$listener"
 
 printf '%d checks\n' "$checks"
 exit "$failed"

@@ -55,7 +55,8 @@ static void vector_load(struct vector *v, const char *name)
 static void test_what_libvirt_makes_is_accepted(void **state)
 {
 	(void)state;
-	static const char *const GOOD[] = { "plain.args", "rich.args", "legacy-incoming.args" };
+	static const char *const GOOD[] = { "live.args", "plain.args", "rich.args",
+					    "legacy-incoming.args" };
 	for (size_t i = 0; i < sizeof(GOOD) / sizeof(GOOD[0]); i++) {
 		struct vector v;
 		struct fault f = { 0 };
