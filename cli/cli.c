@@ -87,6 +87,14 @@ void cli_say_define(const char *path)
 		is_file ? path : "FILE, with the XML above in FILE");
 }
 
+void cli_make_printable(char *text)
+{
+	for (char *p = text; *p; p++) {
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+	}
+}
+
 void key_list_done(struct key_list *list)
 {
 	for (size_t i = 0; i < list->n; i++)

@@ -47,6 +47,9 @@ int cli_write_domain(const struct domain *d, const char *path, struct fault *f) 
 /* Tell, on stderr, what to do with the domain that went to PATH (as in cli_write_domain()). */
 void cli_say_define(const char *path);
 
+/* Replace what a terminal would act on in TEXT, which came from somebody else. */
+void cli_make_printable(char *text);
+
 #define CLI_HOSTS_MAX 63 /* and the owner: PROTECTOR_RECIPIENTS_MAX */
 
 /* Public keys, owned. */

@@ -105,7 +105,10 @@ static int add_this_host(struct shield_command *s, struct fault *f)
 static void say_change(const char *text, void *arg)
 {
 	int *count = arg;
-	fprintf(stderr, "%s  %s\n", (*count)++ ? "" : "Changed:\n", text);
+	char line[FAULT_TEXT_MAX];
+	snprintf(line, sizeof(line), "%s", text);
+	cli_make_printable(line);
+	fprintf(stderr, "%s  %s\n", (*count)++ ? "" : "Changed:\n", line);
 }
 
 struct findings {
@@ -125,10 +128,7 @@ static int say_finding(const struct domain_finding *finding, void *arg)
 	if ((*count)++ == 0)
 		fputs(refuses ? "In the way:\n" : "Worth knowing:\n", stderr);
 	n->strippable += refuses && finding->rule->strip;
-	for (char *p = text; *p; p++) {
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
-	}
+	cli_make_printable(text);
 	fprintf(stderr, "  %s\n", text);
 	return 0;
 }
@@ -155,10 +155,7 @@ static void say_shielded(const struct domain *d, const struct shield_command *s)
 	char uuid[UUID_TEXT_SIZE], name[128];
 	uuid_format(s->facts.vm, uuid);
 	snprintf(name, sizeof(name), "%s", domain_name(d));
-	for (char *p = name; *p; p++) {
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
-	}
+	cli_make_printable(name);
 	fprintf(stderr,
 		"Shielded: %s (%s) at level %s.\n"
 		"  Its key protects the vTPM and everything of the VM that leaves its memory; it "

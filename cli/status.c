@@ -33,14 +33,6 @@ static void workers_done(struct workers *w)
 	free(w->rows);
 }
 
-static void make_printable(char *text)
-{
-	for (char *p = text; *p; p++) {
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
-	}
-}
-
 static int by_name(const void *a, const void *b)
 {
 	const struct worker *x = a, *y = b;
@@ -70,7 +62,7 @@ static int collect(const char *vm, struct workers *w, struct fault *f)
 		memset(row, 0, sizeof(*row));
 		uuid_format(uuid, row->uuid);
 		row->rc = control_ask(uuid, CONTROL_STATUS, &row->reply, NULL);
-		make_printable(row->reply.name);
+		cli_make_printable(row->reply.name);
 		/* Nobody behind the socket: it is just starting, or it ended unasked. */
 		if (row->rc == ERR_STATE)
 			continue;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "libvirt/dom.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define INDENT_MAX 64 /* columns; deeper elements are no further in */
@@ -14,6 +16,22 @@ xmlNode *dom_child(const xmlNode *parent, const char *name)
 			return node;
 	}
 	return NULL;
+}
+
+char *dom_text(const xmlNode *node)
+{
+	xmlChar *content = node ? xmlNodeGetContent(node) : xmlStrdup((const xmlChar *)"");
+	if (!content)
+		return NULL;
+	const char *start = (const char *)content;
+	while (isspace((unsigned char)*start))
+		start++;
+	size_t n = strlen(start);
+	while (n > 0 && isspace((unsigned char)start[n - 1]))
+		n--;
+	char *text = strndup(start, n);
+	xmlFree(content);
+	return text;
 }
 
 /* White space that begins a line for a child at DEPTH, two columns a level as libvirt writes it. */

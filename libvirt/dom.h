@@ -13,6 +13,10 @@
 /* PARENT's (may be NULL) first child element NAME without a namespace, or NULL. */
 xmlNode *dom_child(const xmlNode *parent, const char *name);
 
+/* The text of NODE (may be NULL: "") without white space around it, for the caller to free. -ENOMEM
+ * is NULL. */
+char *dom_text(const xmlNode *node);
+
 /* Append a new, empty element NAME to PARENT, on a line of its own.  NULL on -ENOMEM. */
 xmlNode *dom_add_child(xmlNode *parent, const char *name);
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "libvirt/domain.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <libxml/parser.h>
 #include <libxml/parserInternals.h>
@@ -42,27 +41,10 @@ const char *domain_name(const struct domain *d)
 	return d->name;
 }
 
-/* The text of NODE (may be NULL) without white space around it; NULL on -ENOMEM. */
-static char *trimmed_text(const xmlNode *node)
-{
-	xmlChar *content = node ? xmlNodeGetContent(node) : xmlStrdup((const xmlChar *)"");
-	if (!content)
-		return NULL;
-	const char *start = (const char *)content;
-	while (isspace((unsigned char)*start))
-		start++;
-	size_t n = strlen(start);
-	while (n > 0 && isspace((unsigned char)start[n - 1]))
-		n--;
-	char *text = strndup(start, n);
-	xmlFree(content);
-	return text;
-}
-
 int domain_uuid(const struct domain *d, uint8_t uuid[static UUID_BYTES])
 {
 	const xmlNode *node = dom_child(xmlDocGetRootElement(d->doc), "uuid");
-	CLEANUP_FREE char *text = trimmed_text(node);
+	CLEANUP_FREE char *text = dom_text(node);
 	if (!text)
 		return -ENOMEM;
 	return node ? uuid_parse(text, uuid) : ERR_FORMAT;
@@ -125,7 +107,7 @@ static int read_shield(struct domain *d, xmlNode *shield, struct fault *f)
 					 "<protector> at line %ld: only text may be in it",
 					 xmlGetLineNo(d->protector));
 	}
-	d->text = trimmed_text(d->protector);
+	d->text = dom_text(d->protector);
 	if (!d->text)
 		return fault_set(f, -ENOMEM, "not enough memory to read the domain");
 	if (strlen(d->text) > PROTECTOR_TEXT_MAX)
@@ -141,7 +123,7 @@ static int read_facts(struct domain *d, struct fault *f)
 	if (!root || strcmp((const char *)root->name, "domain") != 0 || root->ns)
 		return fault_set(f, ERR_FORMAT, "not a libvirt domain: its root element is <%.64s>",
 				 root ? (const char *)root->name : "");
-	d->name = trimmed_text(dom_child(root, "name"));
+	d->name = dom_text(dom_child(root, "name"));
 	if (!d->name)
 		return fault_set(f, -ENOMEM, "not enough memory to read the domain");
 	int in_shield = 0;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "libvirt/shield.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,18 +46,12 @@ static int no_memory(const struct edit *e)
 	return fault_set(e->f, -ENOMEM, "not enough memory to change the domain");
 }
 
-/* NODE's (may be NULL) text without white space around it, cut to SIZE - 1 bytes. */
+/* dom_text(), cut to SIZE - 1 bytes.  Without memory it is "", which then fails like a missing one.
+ */
 static void text_of(const xmlNode *node, char *text, size_t size)
 {
-	xmlChar *content = node ? xmlNodeGetContent(node) : NULL;
-	const char *start = content ? (const char *)content : "";
-	while (isspace((unsigned char)*start))
-		start++;
-	size_t n = strlen(start);
-	while (n > 0 && isspace((unsigned char)start[n - 1]))
-		n--;
-	snprintf(text, size, "%.*s", (int)(n < size ? n : size - 1), start);
-	xmlFree(content);
+	CLEANUP_FREE char *whole = dom_text(node);
+	snprintf(text, size, "%s", whole ? whole : "");
 }
 
 static void attribute_of(const xmlNode *node, const char *name, char *text, size_t size)

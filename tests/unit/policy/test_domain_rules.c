@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/unit/test.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "base/paths.h"
 #include "libvirt/domain.h"
 
@@ -272,6 +274,28 @@ static void test_every_rule_has_a_row_here_and_says_something(void **state)
 	}
 }
 
+static void test_the_manual_and_the_completion_name_every_rule_an_owner_may_allow(void **state)
+{
+	(void)state;
+	static const char *const FILES[] = { "docs/man/shieldvm.1", "cli/shieldvm.bash" };
+	size_t n;
+	const struct domain_rule *rules = domain_rules(&n);
+	for (size_t k = 0; k < sizeof(FILES) / sizeof(FILES[0]); k++) {
+		CLEANUP_BUF struct buf text = BUF_INIT(1 << 20);
+		char path[512];
+		struct fault f = { 0 };
+		assert_non_null(getenv("SOURCE_ROOT"));
+		snprintf(path, sizeof(path), "%s/%s", getenv("SOURCE_ROOT"), FILES[k]);
+		if (fd_read_file(AT_FDCWD, path, &text, &f) < 0)
+			fail_msg("%s", f.text);
+		for (size_t i = 0; i < n; i++) {
+			if (domain_rule_allowable(rules[i].id) &&
+			    !strstr(buf_cstr(&text), rules[i].id))
+				fail_msg("%s does not name %s", FILES[k], rules[i].id);
+		}
+	}
+}
+
 static void test_the_sentence_names_rule_element_line_reason_and_remedy(void **state)
 {
 	(void)state;
@@ -304,6 +328,8 @@ int main(void)
 		cmocka_unit_test(test_every_row_at_both_levels),
 		cmocka_unit_test(test_the_owner_may_allow_at_the_lower_level_only),
 		cmocka_unit_test(test_every_rule_has_a_row_here_and_says_something),
+		cmocka_unit_test(
+			test_the_manual_and_the_completion_name_every_rule_an_owner_may_allow),
 		cmocka_unit_test(test_the_sentence_names_rule_element_line_reason_and_remedy),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
