@@ -113,12 +113,14 @@ finish() {
 
 bed_evidence() {
 	local file
+	# QEMU's own log begins with its many arguments.
 	for file in /var/log/libvirt/libvirtd.log /var/log/libvirt/qemu/*.log \
 		/var/log/swtpm/libvirt/qemu/*.log /var/log/shieldvm/*.log \
 		"$guest_reports"/*/log; do
 		[ -s "$file" ] || continue
 		printf '# --- the end of %s\n' "$file"
-		tail -n "${EVIDENCE_LINES:-25}" "$file" | cut -c 1-400 | sed 's/^/# /'
+		grep -vE '^(-|LC_ALL=|PATH=|HOME=|XDG_|LOGNAME=|USER=|QEMU_AUDIO|/usr/bin/)|^$' "$file" |
+			tail -n "${EVIDENCE_LINES:-15}" | cut -c 1-1000 | sed 's/^/# /'
 	done
 }
 
@@ -289,4 +291,48 @@ domain_xml() {
 		  </devices>
 		</domain>
 	XML
+}
+
+# --- shieldvm -------------------------------------------------------------------------------------
+
+owner_key=/run/bed/owner.jwk
+
+# shieldvm_ready: an owner's key, and this host set up before libvirtd starts and finds the hook.
+shieldvm_ready() {
+	check 'the host is set up' shieldvm host init
+	check 'an owner key is made' shieldvm key new "$owner_key"
+}
+
+# shield_domain NAME UUID [LEVEL]: disks, and a shielded domain from a plain one; defined.
+shield_domain() {
+	domain_disks "$1"
+	domain_xml "$1" "$2" >"/run/bed/$1.plain.xml"
+	check "$1 is shielded at level ${3:-shielded}" shieldvm shield "/run/bed/$1.plain.xml" \
+		--owner "$owner_key" --level "${3:-shielded}" -o "/run/bed/$1.xml"
+	check "$1 is defined" virsh define "/run/bed/$1.xml"
+}
+
+state_folder() {
+	printf '/var/lib/shieldvm/%s' "${1,,}"
+}
+
+state_file() {
+	printf '%s/tpm2.state' "$(state_folder "$1")"
+}
+
+# vm_processes UUID: the ids of the VM's own processes, which run as the owner of its folder.
+vm_processes() {
+	pgrep -u "$(stat -c %u "$(state_folder "$1")")"
+}
+
+# worker_pid UUID: of the VM's two processes the one whose parent is the other, the broker.
+worker_pid() {
+	local uid all
+	uid=$(stat -c %u "$(state_folder "$1")")
+	all=$(vm_processes "$1" | paste -s -d ,)
+	[ -n "$all" ] && pgrep -u "$uid" -P "$all"
+}
+
+no_vm_processes() {
+	! vm_processes "$1"
 }
