@@ -3,6 +3,7 @@
  * shieldvm: the command for owners, operators and auditors (docs/man/shieldvm.1).
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -153,6 +154,8 @@ int main(int argc, char **argv)
 	int words = 0, rc = ERR_USAGE;
 	/* Keys pass through this memory: no core file of it, no debugger without privilege. */
 	prctl(PR_SET_DUMPABLE, 0);
+	/* A reader who has seen enough (| head) does not end a command half way. */
+	signal(SIGPIPE, SIG_IGN);
 	if (answer_general(argc, argv)) {
 		rc = 0;
 	} else {

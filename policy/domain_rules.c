@@ -408,7 +408,10 @@ void domain_finding_text(const struct domain_finding *finding, char *text, size_
 			 (const char *)finding->node->name, xmlGetLineNo(finding->node));
 	else
 		snprintf(place, sizeof(place), "no <%.64s>", strrchr(rule->place, '/') + 1);
+	const char *todo = rule->todo;
 	if (finding->verdict == VERDICT_OWNER)
 		snprintf(owner, sizeof(owner), "; or its owner allows it (--allow %s)", rule->id);
-	snprintf(text, size, "%s: %s: %s; %s%s", rule->id, place, rule->reason, rule->todo, owner);
+	else if (finding->verdict == VERDICT_NOTICE && rule->at_supported == VERDICT_OWNER)
+		todo = "its owner allows it";
+	snprintf(text, size, "%s: %s: %s; %s%s", rule->id, place, rule->reason, todo, owner);
 }

@@ -143,6 +143,9 @@ chmod 600 in-place.xml
 expect 0 'Shielded:' shield in-place.xml --owner owner.jwk -o in-place.xml
 check 'a replaced file keeps its mode' test "$(stat -c %a in-place.xml)" = 600
 
+"$shieldvm" shield plain.xml --owner owner.jwk -o piped.xml 2>&1 | true
+check 'a reader who goes away does not stop it' test -s piped.xml
+
 # What stands in the way, and taking it out.
 expect 1 'console.serial: <serial> at line 10' shield console.xml --owner owner.jwk -o never.xml
 expect 1 '3 things stand in the way at level shielded' shield console.xml --owner owner.jwk

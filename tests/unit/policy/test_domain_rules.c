@@ -311,6 +311,9 @@ static void test_the_sentence_names_rule_element_line_reason_and_remedy(void **s
 	f = (struct fault){ 0 };
 	assert_int_equal(domain_check(d, &facts, &f), ERR_POLICY);
 	assert_non_null(strstr(f.text, "; or its owner allows it (--allow console.serial)"));
+	facts.n_allow = 1;
+	snprintf(facts.allow[0], PROTECTOR_RULE_MAX, "console.serial");
+	assert_non_null(strstr(check(d, &facts, "console.serial").text, "; its owner allows it"));
 	domain_free(d);
 
 	d = parse_changed(EMULATOR, "");
