@@ -52,10 +52,14 @@ struct filter {
 	const char *name;
 	const struct filter_row *rows;
 	size_t n_rows;
+	const struct filter *also; /* whose rows it has besides its own, or NULL */
 };
 
 /* Load FILTER into every thread of this process.  no_new_privs must be set.  -errno, -EINVAL. */
 int filter_load(const struct filter *filter, struct fault *f) MUST_CHECK;
+
+/* The same, but what is not listed is noted in the kernel's audit log and happens. */
+int filter_load_logging(const struct filter *filter, struct fault *f) MUST_CHECK;
 
 /* Write FILTER as BPF (struct sock_filter[]) to FD, as the kernel would get it. */
 int filter_export(const struct filter *filter, int fd, struct fault *f) MUST_CHECK;

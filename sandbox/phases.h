@@ -48,7 +48,7 @@ struct sealed;
 
 /* What a process may still do once sealed; the tables are in sandbox/filter_*.c. */
 struct filter;
-extern const struct filter filter_worker, filter_broker;
+extern const struct filter filter_worker, filter_broker, filter_swtpm;
 
 /*
  * Phase seal: load FILTER into every thread (KILL_PROCESS for what it does not list) and hand out
