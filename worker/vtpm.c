@@ -407,8 +407,6 @@ static int open_blob(struct vtpm *t, enum vtpm_blob type, int sealed, const uint
 		return fault_set(f, ERR_LIMIT, "longer than %d bytes", VTPM_BLOB_MAX);
 	if (sealed && !t->blobs)
 		return fault_set(f, ERR_RECIPIENT, "sealed, but this vTPM has no key for it");
-	if (!sealed && t->blobs)
-		return fault_set(f, ERR_AUTH, "not sealed, so nothing says whose it is");
 	int rc = blob_open(t->blobs, type, data, n, state, f);
 	if (rc >= 0 && type == VTPM_BLOB_SAVESTATE && state->len)
 		return fault_set(f, ERR_FORMAT, "a TPM 2.0 has no such state");
