@@ -91,7 +91,8 @@ void vtpm_error_reply(uint32_t rc, uint8_t reply[static VTPM_HEADER_BYTES]);
 
 /*
  * CMD_CANCEL: the command that is running, or that has arrived and waits for the lock, ends with
- * TPM_RC_CANCELED if it can be cancelled.  No effect on later ones.  Takes no lock.
+ * TPM_RC_CANCELED if it can be cancelled.  No effect on later ones.  Takes no lock.  libtpms clears
+ * its flag when it starts a command: a call in that very instant is lost, as if it had come late.
  */
 void vtpm_cancel(struct vtpm *t);
 
