@@ -34,7 +34,7 @@ static int listen_unix(const char *option, const struct swtpm_socket *s, struct 
 					 option, s->path);
 		(void)unlink(s->path);
 	}
-	CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	/* The folder's rights say who gets in before the mode is set: nobody else. */
 	mode_t umask_before = umask(0177);
 	int rc = fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
@@ -64,7 +64,7 @@ static int listen_tcp(const char *option, const struct swtpm_socket *s, struct f
 	if (list->ai_family == AF_INET6 && s->interface)
 		((struct sockaddr_in6 *)(void *)list->ai_addr)->sin6_scope_id =
 			if_nametoindex(s->interface);
-	CLEANUP_FD int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	CLEANUP_FD int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int rc = 0;
 	/* TCP_NODELAY goes on to the accepted connections: a command is one small segment. */
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
@@ -91,14 +91,15 @@ int swtpm_check_socket(const char *option, int fd, int listening, struct fault *
 	return 0;
 }
 
-int swtpm_listen(const char *option, const struct swtpm_socket *s, struct fault *f)
+int swtpm_listen(const char *option, const struct swtpm_socket *s, int polled, struct fault *f)
 {
-	if (s->fd < 0)
-		return s->type == SOCKET_UNIX ? listen_unix(option, s, f)
-					      : listen_tcp(option, s, f);
-	int rc = swtpm_check_socket(option, s->fd, 1, f);
-	if (rc == 0)
-		rc = fd_set_nonblock(s->fd, 1);
-	return rc < 0 ? fault_set(f, rc, "%s: descriptor %d: %s", option, s->fd, err_text(rc))
-		      : s->fd;
+	int fd = s->fd, rc;
+	if (fd >= 0)
+		rc = swtpm_check_socket(option, fd, 1, f);
+	else
+		rc = fd = s->type == SOCKET_UNIX ? listen_unix(option, s, f)
+						 : listen_tcp(option, s, f);
+	if (rc >= 0)
+		rc = fd_set_nonblock(fd, polled);
+	return rc < 0 ? fault_set(f, rc, "%s: descriptor %d: %s", option, fd, err_text(rc)) : fd;
 }
