@@ -21,7 +21,13 @@
 #include "base/err.h"
 
 #define PHASES_NOFILE 64 /* descriptors a worker or broker may have */
-#define PHASES_NPROC  8	 /* threads and processes of a VM's uid: broker, worker, data thread */
+
+/*
+ * Threads and processes of a VM's uid.  One VM has three (broker, worker, data thread), but the
+ * kernel counts a uid over all mount and network namespaces of the machine, and hosts that share
+ * one (the tests') share uids.  After sealing the filters allow no new process at all.
+ */
+#define PHASES_NPROC 96
 
 /*
  * Phase early.  Descriptors 0 to 2 lead to /dev/null afterwards, KEEP_FD (> 2) stays, all others
