@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/paths.h"
 #include "crypto/protector.h"
@@ -29,7 +30,8 @@
 #include "libvirt/spawner.h"
 
 /* More than libvirt can be given (4 MiB strings) and adds itself. */
-#define XML_MAX (8 * 1024 * 1024)
+#define XML_MAX		(8 * 1024 * 1024)
+#define RELEASE_WAIT_MS 5000 /* for the broker to see that QEMU has ended */
 
 /* One call for a shielded domain: what is known and verified of it. */
 struct call {
@@ -81,38 +83,47 @@ static int admit(const struct call *c, const struct folders *folders, struct reg
 	return *may_be_new ? registry_write(folders->registry, c->facts->vm, next, f) : 0;
 }
 
-static int prepare(const struct call *c, struct fault *f)
+/* Start the worker in its FOLDERS, and write down that its TPM is made. */
+static int spawn(const struct call *c, const struct folders *folders, uid_t qemu, struct fault *f)
 {
-	CLEANUP_FOLDERS struct folders folders = { -1, -1, -1, 0 };
 	struct registry registry;
-	uid_t qemu;
 	int may_be_new, made;
-	int rc = domain_check(c->domain, c->facts, f);
-	if (rc >= 0)
-		rc = qemu_uid(&qemu, f);
-	if (rc >= 0)
-		rc = folders_open(c->facts->vm, &folders, f);
-	if (rc >= 0)
-		rc = admit(c, &folders, &registry, &may_be_new, f);
+	int rc = admit(c, folders, &registry, &may_be_new, f);
 	if (rc < 0)
 		return rc;
 	const struct spawner_order order = { .vm = c->facts->vm,
 					     .name = domain_name(c->domain),
 					     .protector = c->protector_text,
 					     .protector_bytes = strlen(c->protector_text),
-					     .worker_uid = folders.uid,
+					     .worker_uid = folders->uid,
 					     .qemu_uid = qemu,
 					     .may_be_new = may_be_new,
-					     .lock = folders.lock };
+					     .lock = folders->lock };
 	rc = spawner_run(&order, &made, f);
 	if (rc < 0 || !may_be_new)
 		return rc;
 	registry.made = 1;
-	rc = registry_write(folders.registry, c->facts->vm, &registry, f);
+	return registry_write(folders->registry, c->facts->vm, &registry, f);
+}
+
+static int prepare(const struct call *c, struct fault *f)
+{
+	CLEANUP_FOLDERS struct folders folders = { -1, -1, -1, 0 };
+	uid_t qemu;
+	int rc = domain_check(c->domain, c->facts, f);
+	if (rc >= 0)
+		rc = qemu_uid(&qemu, f);
+	if (rc >= 0)
+		rc = folders_open(c->facts->vm, &folders, f);
+	if (rc < 0)
+		return rc;
+	rc = spawn(c, &folders, qemu, f);
 	if (rc < 0) {
+		/* The start is vetoed with what is in F already; this is only to leave nothing. */
 		struct fault ignored = { 0 };
-		/* The start is vetoed already; the broker's launch window ends it if this fails. */
-		(void)!control_stop(c->facts->vm, &ignored);
+		folders_done(&folders);
+		if (control_stop(c->facts->vm, &ignored) >= 0)
+			(void)!folders_clear_run(c->facts->vm, &ignored);
 	}
 	return rc;
 }
@@ -129,8 +140,25 @@ static int started(const struct call *c, struct fault *f)
 	return control_ask(c->facts->vm, CONTROL_LAUNCHED, &reply, f);
 }
 
+/*
+ * When libvirt calls this, QEMU has ended, and the broker sees that by itself.  If it does not, the
+ * QEMU that runs is not the one that libvirt speaks of: this is the end of a failed attempt to
+ * start a VM that runs already (prepare was refused for it), and that VM must not be harmed.
+ */
 static int release(const struct call *c, struct fault *f)
 {
+	struct control_reply reply;
+	int64_t deadline = clock_ms() + RELEASE_WAIT_MS;
+	for (;;) {
+		struct fault ignored = { 0 };
+		int rc = control_ask(c->facts->vm, CONTROL_STATUS, &reply, &ignored);
+		if (rc < 0 || !reply.launched)
+			break;
+		if (!clock_wait(deadline))
+			return fault_set(f, ERR_STATE,
+					 "the VM's QEMU (pid %d) runs, and so does its worker",
+					 (int)reply.qemu_pid);
+	}
 	int rc = control_stop(c->facts->vm, f);
 	return rc < 0 ? rc : folders_clear_run(c->facts->vm, f);
 }

@@ -25,7 +25,13 @@ static int entered;
 
 static int set_limit(int which, const char *name, rlim_t value, struct fault *f)
 {
-	struct rlimit limit = { .rlim_cur = value, .rlim_max = value };
+	struct rlimit limit;
+	if (getrlimit((__rlimit_resource_t)which, &limit) < 0)
+		return fault_set(f, -errno, "%s is not known: %s", name, err_text(-errno));
+	/* A lower one stays: to raise it is not everywhere root's to do. */
+	if (limit.rlim_max > value)
+		limit.rlim_max = value;
+	limit.rlim_cur = limit.rlim_max;
 	if (setrlimit((__rlimit_resource_t)which, &limit) < 0)
 		return fault_set(f, -errno, "%s cannot be limited: %s", name, err_text(-errno));
 	return 0;

@@ -255,7 +255,7 @@ static int refuse(struct order *order, int rc, const struct fault *f)
 int main(int argc, char **argv)
 {
 	struct fault f = { 0 };
-	struct order order;
+	struct order order = { .sock = SPAWN_FD, .lock = -1 };
 	struct places places = PLACES_NONE;
 	struct channels channels;
 	struct stat st;
@@ -269,9 +269,8 @@ int main(int argc, char **argv)
 	}
 
 	int rc = phases_early(SPAWN_FD, &f);
-	if (rc < 0)
-		return (int)err_exit_code(rc);
-	rc = order_receive(SPAWN_FD, &order, &f);
+	if (rc >= 0)
+		rc = order_receive(SPAWN_FD, &order, &f);
 	if (rc >= 0)
 		rc = places_open(order.vm, order.worker_uid, order.qemu_uid, &places, &f);
 	if (rc >= 0)
