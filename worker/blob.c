@@ -12,7 +12,7 @@ struct blob_keys {
 };
 
 int blob_keys_new(const struct vm_key *key, const uint8_t vm[static UUID_BYTES],
-		  struct blob_keys **out)
+		  const uint8_t *tpm_id, size_t tpm_id_bytes, struct blob_keys **out)
 {
 	static const enum key_use use[TYPES] = {
 		KEY_USE_VTPM_BLOB_PERMANENT,
@@ -23,7 +23,7 @@ int blob_keys_new(const struct vm_key *key, const uint8_t vm[static UUID_BYTES],
 	if (!k)
 		return -ENOMEM;
 	for (size_t i = 0; i < TYPES; i++) {
-		int rc = seal_new(key, use[i], vm, NULL, 0, &k->seal[i]);
+		int rc = seal_new(key, use[i], vm, tpm_id, tpm_id_bytes, &k->seal[i]);
 		if (rc < 0) {
 			blob_keys_free(k);
 			return rc;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * State blobs as they travel in QEMU's migration stream: sealed with a key per blob type and bound
- * to the VM.
+ * to the VM and its vTPM's id.
  *
  * Used by: worker/vtpm.c, under its lock.
  */
@@ -15,9 +15,10 @@ enum vtpm_blob { VTPM_BLOB_PERMANENT = 1, VTPM_BLOB_VOLATILE, VTPM_BLOB_SAVESTAT
 
 struct blob_keys;
 
-/* KEY and VM are not used after the call. */
+/* Keys for the blobs of the vTPM TPM_ID (TPM_ID_BYTES; none for a VM that has no protector) of VM.
+ * Nothing of the caller's is used after the call. */
 int blob_keys_new(const struct vm_key *key, const uint8_t vm[static UUID_BYTES],
-		  struct blob_keys **out) MUST_CHECK;
+		  const uint8_t *tpm_id, size_t tpm_id_bytes, struct blob_keys **out) MUST_CHECK;
 void blob_keys_free(struct blob_keys *k);
 
 /*

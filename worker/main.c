@@ -149,7 +149,11 @@ static int open_vtpm(struct order *order, struct places *places, const struct vm
 	if (rc < 0)
 		return rc;
 	places->state = -1;
-	const struct vtpm_config config = { .store = w->store, .key = key, .vm = order->vm };
+	const struct vtpm_config config = { .store = w->store,
+					    .key = key,
+					    .vm = order->vm,
+					    .tpm_id = facts->tpm_id,
+					    .tpm_id_bytes = sizeof(facts->tpm_id) };
 	rc = vtpm_new(&config, &w->vtpm, f);
 	if (rc < 0 || store_exists(w->store))
 		return rc;

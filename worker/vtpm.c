@@ -75,7 +75,8 @@ int vtpm_new(const struct vtpm_config *config, struct vtpm **out, struct fault *
 	if (!t->reply)
 		rc = -ENOMEM;
 	if (rc == 0 && config->key)
-		rc = blob_keys_new(config->key, config->vm, &t->blobs);
+		rc = blob_keys_new(config->key, config->vm, config->tpm_id, config->tpm_id_bytes,
+				   &t->blobs);
 	if (rc == 0)
 		rc = nvram_register(&t->nvram, &t->locality);
 	TPMLIB_SetBufferSize(VTPM_BUFFER_MAX, NULL, NULL);

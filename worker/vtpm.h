@@ -41,6 +41,8 @@ struct vtpm_config {
 	const struct vm_key *key;     /* state blobs are sealed with it; NULL: they travel in clear
 					 (shieldvm-swtpm without --key) */
 	const uint8_t *vm;	      /* UUID_BYTES; what sealed blobs are bound to */
+	const uint8_t *tpm_id;	      /* likewise, unless its size is 0: the protector's vTPM id */
+	size_t tpm_id_bytes;
 };
 
 /*

@@ -26,6 +26,8 @@ size_t hex_bytes(const char *hex, uint8_t *out, size_t max)
 	return n;
 }
 
+uint8_t fixture_tpm_id[16];
+
 static void open_vtpm(struct fixture *x, int sealed)
 {
 	struct fault f = { 0 };
@@ -36,7 +38,9 @@ static void open_vtpm(struct fixture *x, int sealed)
 		fail_msg("%s", f.text);
 	struct vtpm_config config = { .store = x->store,
 				      .key = sealed ? &x->key : NULL,
-				      .vm = x->vm };
+				      .vm = x->vm,
+				      .tpm_id = fixture_tpm_id,
+				      .tpm_id_bytes = sizeof(fixture_tpm_id) };
 	if (vtpm_new(&config, &x->vtpm, &f) < 0 || data_new(x->vtpm, &x->data, &f) < 0)
 		fail_msg("%s", f.text);
 	x->ctrl = x->dat = -1;

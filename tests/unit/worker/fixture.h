@@ -37,6 +37,8 @@ struct fixture {
 
 /* A vTPM of the VM whose UUID is 16 times VM_BYTE, its key KEY_BYTE; SEALED: blobs are sealed. */
 void fixture_open(struct fixture *x, uint8_t vm_byte, uint8_t key_byte, int sealed);
+/* The vTPM's id that the next fixture_open() gives. */
+extern uint8_t fixture_tpm_id[16];
 /* Destroy the vTPM but keep its folder; then, again, as a new process would. */
 void fixture_close(struct fixture *x);
 void fixture_reopen(struct fixture *x, int sealed);

@@ -185,7 +185,9 @@ static void test_blobs_hide_the_state(void **state)
 		struct seal *seal;
 		int windows = 0;
 		get_blob(x, type, 0, &permanent);
-		assert_int_equal(seal_new(&x->key, use[type - 1], x->vm, NULL, 0, &seal), 0);
+		assert_int_equal(seal_new(&x->key, use[type - 1], x->vm, fixture_tpm_id,
+					  sizeof(fixture_tpm_id), &seal),
+				 0);
 		assert_int_equal(seal_open(seal, permanent.bytes, permanent.n, &plain, NULL), 0);
 		seal_free(seal);
 		/* Seeds and proofs are 32 to 64 bytes each: any would show as such a window. */
@@ -236,8 +238,10 @@ static void test_blobs_refused(void **state)
 	ctrl_talk(x, "00000003", "00000000");
 	fixture_done(x);
 
-	for (int how = 0; how < 3; how++) {
-		/* 0: this VM; 1: another VM with the same key; 2: the same VM with another key */
+	for (int how = 0; how < 4; how++) {
+		/* 0: this VM; 1: another VM with the same key; 2: the same VM with another key;
+		 * 3: a new vTPM of the same VM */
+		fixture_tpm_id[0] = how == 3;
 		fixture_open(x, how == 1 ? 0xa2 : 0xa1, how == 2 ? 0xb3 : 0xb2, 1);
 		fixture_connect(x);
 		qemu_starts(x);
@@ -270,9 +274,10 @@ static void test_blobs_refused(void **state)
 		assert_int_equal(tpm_talk(x, TPM_STARTUP_CLEAR, NULL, NULL), 0);
 		read_pcr16(x, pcr);
 		assert_memory_equal(pcr, (uint8_t[32]){ 0 }, 32);
-		if (how < 2)
+		if (how < 3)
 			fixture_done(x);
 	}
+	fixture_tpm_id[0] = 0;
 }
 
 static void test_blob_too_long(void **state)
