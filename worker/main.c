@@ -18,6 +18,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/paths.h"
+#include "crypto/init.h"
 #include "crypto/protector.h"
 #include "crypto/seal.h"
 #include "sandbox/phases.h"
@@ -169,8 +170,11 @@ static int load(struct order *order, struct places *places, struct worker *w, st
 {
 	CLEANUP_PROTECTOR struct protector *protector = NULL;
 	CLEANUP_KEY struct vm_key key = { 0 };
-	int rc = protector_parse((const char *)order->protector.data, order->protector.len,
-				 &protector, f);
+	int rc = crypto_init();
+	if (rc < 0)
+		return fault_set(f, rc, "libcrypto does not start");
+	rc = protector_parse((const char *)order->protector.data, order->protector.len, &protector,
+			     f);
 	if (rc < 0)
 		return rc;
 	const struct protector_facts *facts = protector_facts(protector);
@@ -288,7 +292,8 @@ int main(int argc, char **argv)
 		fault_set(&f, -errno, "fork: %s", err_text(-errno));
 		return refuse(&order, f.rc, &f);
 	}
+	/* Not exit(3): what libraries would do at the end is nothing that a sealed process may. */
 	if (worker == 0)
-		return worker_main(&order, &places, &channels, broker);
-	return broker_main(&order, &places, &channels, worker);
+		_exit(worker_main(&order, &places, &channels, broker));
+	_exit(broker_main(&order, &places, &channels, worker));
 }

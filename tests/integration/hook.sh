@@ -107,6 +107,18 @@ refused 'start without prepare' 'no worker' hook start
 check 'the same TPM starts again' goes
 check 'the state is sealed for nobody to read' test "$(stat -c %a $state/tpm2.state)" = 600
 
+# --- a life under strace: nobody is killed by a filter, not even at the very end -----------------------
+timeout 60 strace -f -qq -e trace=exit_group -o $work/strace \
+	/usr/sbin/shieldvm-hook any prepare begin - <$work/vm.xml &
+strace=$!
+check 'prepare' until_true 20 shieldvm status $uuid
+check 'start' until_true 20 hook start
+check 'release' hook release
+check 'strace ends with the worker' wait $strace
+check 'the hook, the worker and the broker ended by themselves' \
+	test "$(grep -c 'exit_group(0)' $work/strace)" = 3
+check 'nobody was killed' bash -c "! grep 'killed by' $work/strace"
+
 # --- launchers ----------------------------------------------------------------------------------------
 cat >$work/launcher.py <<'PY'
 # Asks for the vTPM as shieldvm-launch does (base/spawn.h), says what came, and waits for a line.
