@@ -27,7 +27,7 @@
  * kernel counts a uid over all mount and network namespaces of the machine, and hosts that share
  * one (the tests') share uids.  After sealing the filters allow no new process at all.
  */
-#define PHASES_NPROC 96
+#define PHASES_NPROC  96
 
 /*
  * Phase early.  Descriptors 0 to 2 lead to /dev/null afterwards, KEEP_FD (> 2) stays, all others
