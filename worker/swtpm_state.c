@@ -25,14 +25,15 @@ struct swtpm_state {
 void swtpm_state_vm(const char *path, uint8_t vm[static UUID_BYTES])
 {
 	memset(vm, 0, UUID_BYTES);
-	for (const char *part = path; part; part = strchr(part, '/')) {
+	while (*path) {
 		char text[UUID_TEXT_SIZE] = { 0 };
-		size_t n = strcspn(++part, "/");
+		size_t n = strcspn(path, "/");
 		if (n == sizeof(text) - 1) {
-			memcpy(text, part, n);
-			if (uuid_parse(text, vm) < 0)
-				continue; /* VM is untouched */
+			memcpy(text, path, n);
+			int rc = uuid_parse(text, vm);
+			(void)rc; /* VM is untouched if it is none */
 		}
+		path += n + (path[n] == '/');
 	}
 }
 

@@ -33,7 +33,7 @@ void swtpm_state_free(struct swtpm_state *s);
 /* --print-states: one line of JSON that lists the files there are, with their sizes. */
 int swtpm_state_print(const struct swtpm_options *o, FILE *out, struct fault *f) MUST_CHECK;
 
-/* The last component of the absolute PATH that is a UUID, or all zero.  A pure function. */
+/* The last component of PATH that is a UUID, or all zero.  A pure function. */
 void swtpm_state_vm(const char *path, uint8_t vm[static UUID_BYTES]);
 
 #endif

@@ -266,6 +266,10 @@ static void test_uuid_of_folder(void **state)
 	assert_memory_equal(vm, b, UUID_BYTES);
 	swtpm_state_vm("/x/" UUID_A "0/tpm2", vm);
 	assert_memory_equal(vm, none, UUID_BYTES);
+	swtpm_state_vm("", vm);
+	assert_memory_equal(vm, none, UUID_BYTES);
+	swtpm_state_vm(UUID_A, vm);
+	assert_memory_equal(vm, a, UUID_BYTES);
 	swtpm_state_vm("/", vm);
 	assert_memory_equal(vm, none, UUID_BYTES);
 }
