@@ -26,6 +26,11 @@
 	" or starts-with(normalize-space(" x "),'/usr/share/qemu/'))"                              \
 	" and not(contains(" x ",'..'))"
 
+/* True if the file of that name is a build of the firmware with Secure Boot and SMM. */
+#define IS_SECURE_BUILD(x)                                                                         \
+	"(contains(" x ",'secboot') or contains(" x ",'secure') or contains(" x ",'.ms.')"         \
+	" or contains(" x ",'snakeoil'))"
+
 /* Wordings that several rows share. */
 #define RESHIELD    "run shieldvm shield on the plain XML again"
 #define TAKE_OUT    "remove it, or shield with --strip"
@@ -72,10 +77,11 @@ static const struct domain_rule RULES[] = {
 		RESHIELD),
 	REQUIRE("boot.loader",
 		"count(/domain/os/loader)=1 and /domain/os/loader[@secure='yes' and @type='pflash'"
-		" and @readonly='yes' and " IN_FIRMWARE_FOLDER(".") "]",
+		" and @readonly='yes' and " IN_FIRMWARE_FOLDER(".") " and " IS_SECURE_BUILD(
+			".") "]",
 		"/domain/os/loader",
-		"Secure Boot needs the distribution's own firmware as a read-only pflash with"
-		" secure='yes'",
+		"Secure Boot needs the distribution's own firmware, a build with Secure Boot, as a"
+		" read-only pflash with secure='yes'",
 		RESHIELD),
 	REQUIRE("boot.smm", "/domain/features/smm/@state='on'", "/domain/features",
 		"without SMM the guest could change its own Secure Boot keys",
@@ -86,6 +92,34 @@ static const struct domain_rule RULES[] = {
 		"/domain/os/nvram",
 		"the firmware's variables have to start from the distribution's own template",
 		RESHIELD),
+
+	/*
+	 * What nobody here has judged.  An administrator may run a libvirt that is newer than this
+	 * table; elements of other namespaces than libvirt's own two mean nothing to it.
+	 */
+	FORBID("domain.unknown", REFUSE, REFUSE, 0,
+	       "/domain/*[not(self::q:* or self::name or self::uuid or self::hwuuid or self::genid"
+	       " or self::title or self::description or self::metadata or self::memory"
+	       " or self::currentMemory or self::maxMemory or self::memoryBacking or self::memtune"
+	       " or self::numatune or self::blkiotune or self::cputune or self::vcpu or self::vcpus"
+	       " or self::iothreads or self::iothreadids or self::defaultiothread"
+	       " or self::throttlegroups or self::resource or self::sysinfo or self::os"
+	       " or self::features or self::cpu or self::clock or self::on_poweroff"
+	       " or self::on_reboot or self::on_crash or self::on_lockfailure or self::pm"
+	       " or self::perf or self::devices or self::seclabel or self::launchSecurity)]"
+	       "|/domain/os/*[not(self::type or self::firmware or self::loader or self::nvram"
+	       " or self::varstore or self::kernel or self::initrd or self::cmdline or self::dtb"
+	       " or self::shim or self::acpi or self::boot or self::bootmenu or self::bios"
+	       " or self::smbios)]"
+	       "|" DEVICES "*[not(self::emulator or self::disk or self::controller or self::lease"
+	       " or self::filesystem or self::interface or self::smartcard or self::serial"
+	       " or self::parallel or self::console or self::channel or self::input or self::tpm"
+	       " or self::graphics or self::sound or self::audio or self::video or self::hostdev"
+	       " or self::redirdev or self::redirfilter or self::hub or self::watchdog"
+	       " or self::memballoon or self::rng or self::shmem or self::memory or self::panic"
+	       " or self::iommu or self::vsock or self::crypto or self::pstore)]",
+	       "this version does not know what it does to the guest",
+	       "remove it, or install a version that knows it"),
 
 	/* How it starts. */
 	FORBID("boot.setting", REFUSE, REFUSE, 0,
@@ -109,6 +143,9 @@ static const struct domain_rule RULES[] = {
 	       "|/domain/os/shim",
 	       "a kernel, initrd or command line from the host decides what the guest runs",
 	       "remove it and boot from the disk"),
+	FORBID("boot.rom", REFUSE, REFUSE, 1, DEVICES "*/rom[@file]",
+	       "code from the host that the firmware runs for the device",
+	       "remove its <rom>, or shield with --strip"),
 	FORBID("boot.acpi-table", OWNER, REFUSE, 0, "/domain/os/acpi/table",
 	       "ACPI tables from the host are code that the guest's kernel runs", "remove it"),
 	FORBID("boot.serial", OWNER, REFUSE, 1, "/domain/os/bios[@useserial='yes']",
@@ -164,7 +201,8 @@ static const struct domain_rule RULES[] = {
 	FORBID("device.smartcard", OWNER, REFUSE, 1, DEVICES "smartcard",
 	       "the guest would trust a card that the host controls", TAKE_OUT),
 	FORBID("device.hostdev", OWNER, REFUSE, 0,
-	       DEVICES "hostdev|" DEVICES "interface[@type='hostdev']",
+	       DEVICES "hostdev|" DEVICES "interface[@type='hostdev']|" DEVICES
+		       "disk[@type='nvme']",
 	       "a device of the host reads and writes the guest's memory", "remove it"),
 	FORBID("device.vhost-user", OWNER, REFUSE, 0,
 	       DEVICES "disk[@type='vhostuser' or @type='vhostvdpa']|" DEVICES
@@ -186,10 +224,12 @@ static const struct domain_rule RULES[] = {
 	FORBID("memory.shared", OWNER, REFUSE, 0,
 	       "/domain/memoryBacking/access[@mode='shared']"
 	       "|/domain/memoryBacking/source[@type='file']"
-	       "|/domain/cpu/numa/cell[@memAccess='shared']",
+	       "|/domain/cpu/numa/cell[@memAccess='shared']"
+	       "|" DEVICES "memory[@access='shared']",
 	       "the guest's memory would be a file that other processes can map",
 	       "use private, anonymous memory"),
-	FORBID("memory.hugepages", OWNER, REFUSE, 0, "/domain/memoryBacking/hugepages",
+	FORBID("memory.hugepages", OWNER, REFUSE, 0,
+	       "/domain/memoryBacking/hugepages|" DEVICES "memory[source/pagesize]",
 	       "the guest's memory would be a file in hugetlbfs", "use transparent huge pages"),
 	FORBID("memory.nvdimm", OWNER, REFUSE, 0,
 	       DEVICES "memory[@model='nvdimm' or @model='virtio-pmem']",
@@ -233,8 +273,11 @@ static const struct domain_rule RULES[] = {
 	       " and local-name()!='deprecation']",
 	       "it changes devices behind libvirt's checks", "remove it"),
 	FORBID("host.confinement", REFUSE, REFUSE, 1,
-	       "/domain/seclabel[@type='none' and not(@model='none')]",
-	       "QEMU would run without the host's confinement", TAKE_OUT),
+	       "/domain/seclabel[(@type='none' and not(@model='none')) or @type='static'"
+	       " or baselabel]",
+	       "QEMU would run without the host's confinement, under a label of somebody's choice"
+	       " or as root",
+	       TAKE_OUT),
 
 	/* No content of the guest's passes through these. */
 	FORBID("device.interface", OK, OK, 0, DEVICES "interface",
