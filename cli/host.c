@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/paths.h"
+#include "cli/apparmor.h"
 #include "cli/cli.h"
 #include "crypto/ekca.h"
 
@@ -164,6 +165,9 @@ int cmd_host_init(int argc, char **argv, struct fault *f)
 	int made_hook = init_hook(f);
 	if (made_hook < 0)
 		return made_hook;
+	int made_rules = apparmor_init(f);
+	if (made_rules < 0 && made_rules != -ENOENT)
+		return made_rules;
 	rc = jwk_read_file(PATH_HOST_KEY, 1, &k, f);
 	if (rc >= 0)
 		rc = jwk_thumbprint(k, thumbprint);
@@ -192,6 +196,10 @@ int cmd_host_init(int argc, char **argv, struct fault *f)
 		puts("          Restart libvirtd (or virtqemud) once now: it looks for hooks only "
 		     "when"
 		     " it starts.\n          Running VMs are not affected.");
+	if (made_rules >= 0)
+		printf("AppArmor  %s (%s)\n"
+		       "          Lets libvirt's profiles for QEMU start the launcher.\n",
+		       PATH_APPARMOR, made_rules ? "rules added" : "kept");
 	say_missing_programs();
 	return 0;
 }

@@ -81,6 +81,9 @@ expect 0 'No worker is running' status
 expect 0 '[]' status --json
 
 # The host.
+apparmor=/etc/apparmor.d/local/abstractions/libvirt-qemu
+mkdir -p "${apparmor%/*}"
+rm -f "$apparmor"
 expect 0 'Restart libvirtd' host init
 expect 0 'kept' host init
 check 'the second run makes nothing' grep -qv 'Restart' out
@@ -90,6 +93,23 @@ check 'the registry is root only' test "$(stat -c %a /var/lib/shieldvm/registry)
 check 'the run folder cannot be listed' test "$(stat -c %a /run/shieldvm)" = 711
 check 'the logs are not for everybody' test "$(stat -c %a /var/log/shieldvm)" = 750
 check 'there is a CA' test -s /etc/shieldvm/ekca/ca.pem
+check 'no AppArmor file is made where there was none' test ! -e "$apparmor"
+printf '  /srv/vms/** rw,' >"$apparmor"
+expect 0 'rules added' host init
+check 'what AppArmor allowed before stays' grep -qx '  /srv/vms/\*\* rw,' "$apparmor"
+check 'AppArmor lets the launcher run' grep -qx '  /usr/bin/shieldvm-launch rmix,' "$apparmor"
+cp "$apparmor" rules
+expect 0 "$apparmor (kept)" host init
+check 'the rules are added once' cmp rules "$apparmor"
+{
+	printf 'profile test {\n'
+	cat "$apparmor"
+	printf '}\n'
+} >profile
+check 'apparmor_parser takes the rules' apparmor_parser --skip-kernel-load --skip-cache profile
+ln -sf /etc/passwd "$apparmor"
+expect 3 "$apparmor" host init
+rm "$apparmor"
 check 'the hook is in place' test "$(readlink /etc/libvirt/hooks/qemu.d/shieldvm)" = /usr/sbin/shieldvm-hook
 expect 0 '"kty"' host show
 cp out host.pub
