@@ -228,12 +228,19 @@ int folders_open(const uint8_t vm[static UUID_BYTES], struct folders *out, struc
 
 int folders_set_aside(int state_fd, const char *suffix, struct fault *f)
 {
-	static const char *const NAMES[] = { "tpm2.state.next", "tpm2.state.spare", "tpm2.state" };
+	enum { NEXT, SPARE, STATE };
+	static const char *const NAMES[] = {
+		[NEXT] = "tpm2.state.next", [SPARE] = "tpm2.state.spare", [STATE] = "tpm2.state"
+	};
 	for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
 		char aside[128];
 		snprintf(aside, sizeof(aside), "%s.%s", NAMES[i], suffix);
-		if (renameat2(state_fd, NAMES[i], state_fd, aside, RENAME_NOREPLACE) < 0 &&
-		    errno != ENOENT)
+		/*
+		 * Of what an interrupted call set aside, only the state itself is worth a refusal:
+		 * the VM may have run since, and made itself a new spare.
+		 */
+		unsigned int flags = i == STATE ? RENAME_NOREPLACE : 0;
+		if (renameat2(state_fd, NAMES[i], state_fd, aside, flags) < 0 && errno != ENOENT)
 			return fault_set(f, -errno, "%s cannot be set aside as %s: %s", NAMES[i],
 					 aside, err_text(-errno));
 	}

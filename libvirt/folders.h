@@ -44,7 +44,7 @@ void folders_done(struct folders *o);
 
 /*
  * Rename the vTPM's state files in STATE_FD out of the way: SUFFIX with a dot is put behind their
- * names. Nothing is destroyed or overwritten; safe to repeat after an interruption.
+ * names.  No state is destroyed or overwritten; safe to repeat after an interruption.
  */
 int folders_set_aside(int state_fd, const char *suffix, struct fault *f) MUST_CHECK;
 

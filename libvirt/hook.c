@@ -64,10 +64,14 @@ static int admit(const struct call *c, const struct folders *folders, struct reg
 {
 	struct registry old;
 	enum registry_birth birth;
-	int rc = registry_read(folders->registry, c->facts->vm, &old, f);
+	char owner[JWK_THUMBPRINT_SIZE];
+	int rc = jwk_thumbprint(protector_owner(c->protector), owner);
+	if (rc < 0)
+		return fault_set(f, rc, "the owner's key: %s", err_text(rc));
+	rc = registry_read(folders->registry, c->facts->vm, &old, f);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	rc = registry_admit(rc < 0 ? NULL : &old, c->facts->tpm_id, next, &birth, f);
+	rc = registry_admit(rc < 0 ? NULL : &old, owner, c->facts->tpm_id, next, &birth, f);
 	if (rc < 0)
 		return rc;
 	if (birth == REGISTRY_REPLACES) {
@@ -131,7 +135,9 @@ static int prepare(const struct call *c, struct fault *f)
 static int start(const struct call *c, struct fault *f)
 {
 	struct control_reply reply;
-	return control_ask(c->facts->vm, CONTROL_ARM, &reply, f);
+	/* Again: libvirt has settled since what a network or a device pool gives the domain. */
+	int rc = domain_check(c->domain, c->facts, f);
+	return rc < 0 ? rc : control_ask(c->facts->vm, CONTROL_ARM, &reply, f);
 }
 
 static int started(const struct call *c, struct fault *f)

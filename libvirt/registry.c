@@ -46,6 +46,19 @@ static int tpm_parse(const json_t *value, uint8_t tpm[static REGISTRY_TPM_BYTES]
 	return 0;
 }
 
+/* A thumbprint: base64url of 32 bytes. */
+static int owner_parse(const json_t *value, char owner[static JWK_THUMBPRINT_SIZE])
+{
+	static const char CHARS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				    "0123456789-_";
+	const char *text = json_string_value(value);
+	if (!text || json_string_length(value) != JWK_THUMBPRINT_SIZE - 1 ||
+	    strspn(text, CHARS) != JWK_THUMBPRINT_SIZE - 1)
+		return ERR_FORMAT;
+	memcpy(owner, text, JWK_THUMBPRINT_SIZE);
+	return 0;
+}
+
 static int past_parse(const json_t *past, struct registry *r, struct fault *f)
 {
 	if (!json_is_array(past))
@@ -80,10 +93,11 @@ int registry_parse(const char *text, size_t n, const uint8_t vm[static UUID_BYTE
 				 (long long)json_integer_value(version));
 	const char *vm_text = json_string_value(json_object_get(root, "vm"));
 	const json_t *made = json_object_get(root, "made");
-	if (json_object_size(root) != 5 || !vm_text || !json_is_boolean(made) ||
+	if (json_object_size(root) != 6 || !vm_text || !json_is_boolean(made) ||
+	    owner_parse(json_object_get(root, "owner"), r.owner) < 0 ||
 	    tpm_parse(json_object_get(root, "tpm"), r.tpm) < 0)
 		return fault_set(f, ERR_FORMAT,
-				 "not exactly \"v\", \"vm\", \"tpm\", \"made\" and "
+				 "not exactly \"v\", \"vm\", \"owner\", \"tpm\", \"made\" and "
 				 "\"past\" in their form");
 	uuid_format(vm, uuid);
 	if (strcmp(vm_text, uuid) != 0)
@@ -130,8 +144,10 @@ int registry_write(int dir_fd, const uint8_t vm[static UUID_BYTES], const struct
 	file_name(vm, name);
 	uuid_format(vm, uuid);
 	registry_tpm_text(r->tpm, tpm);
-	int rc = buf_addf(&text, "{\"v\":%d,\"vm\":\"%s\",\"tpm\":\"%s\",\"made\":%s,\"past\":[",
-			  REGISTRY_VERSION, uuid, tpm, r->made ? "true" : "false");
+	int rc = buf_addf(
+		&text,
+		"{\"v\":%d,\"vm\":\"%s\",\"owner\":\"%s\",\"tpm\":\"%s\",\"made\":%s,\"past\":[",
+		REGISTRY_VERSION, uuid, r->owner, tpm, r->made ? "true" : "false");
 	for (size_t i = 0; rc >= 0 && i < r->n_past; i++) {
 		registry_tpm_text(r->past[i], tpm);
 		rc = buf_addf(&text, "%s\"%s\"", i ? "," : "", tpm);
@@ -144,11 +160,21 @@ int registry_write(int dir_fd, const uint8_t vm[static UUID_BYTES], const struct
 	return rc < 0 ? fault_wrap(f, rc, "the registry cannot be written") : 0;
 }
 
-int registry_admit(const struct registry *old, const uint8_t tpm[static REGISTRY_TPM_BYTES],
-		   struct registry *next, enum registry_birth *birth, struct fault *f)
+int registry_admit(const struct registry *old, const char *owner,
+		   const uint8_t tpm[static REGISTRY_TPM_BYTES], struct registry *next,
+		   enum registry_birth *birth, struct fault *f)
 {
-	if (!old) {
+	int same_owner = old && strcmp(old->owner, owner) == 0;
+	if (old && !same_owner && (old->made || old->n_past > 0))
+		return fault_set(
+			f, ERR_AUTH,
+			"the protector is signed by %s, but this VM's TPM was made for the "
+			"owner %s, whose key has to sign",
+			owner, old->owner);
+	/* Another owner may begin where no TPM was ever made. */
+	if (!same_owner) {
 		memset(next, 0, sizeof(*next));
+		snprintf(next->owner, sizeof(next->owner), "%s", owner);
 		memcpy(next->tpm, tpm, REGISTRY_TPM_BYTES);
 		*birth = REGISTRY_NEW;
 		return 0;

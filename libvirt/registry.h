@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The registry: which vTPM a VM has on this host, which it had, and whether the present one was
- * made yet.  It is what tells a first start from a start with deleted state.
+ * The registry: whose VM it is, which vTPM it has on this host, which it had, and whether the
+ * present one was made yet.  It is what tells a first start from a start with deleted state, and
+ * the owner's order for a new TPM from anybody else's.
  *
  * One file per VM, PATH_REGISTRY/UUID.json (docs/FORMAT.md, "Registry"), root only, replaced
  * durably.  A file that is not in the one valid form is refused, never taken for absent.
@@ -16,12 +17,14 @@
 
 #include "base/err.h"
 #include "base/uuid.h"
+#include "crypto/jwk.h"
 
 #define REGISTRY_TPM_BYTES 16  /* a vTPM's id, as in the protector */
 #define REGISTRY_PAST_MAX  256 /* replaced vTPMs of one VM */
 #define REGISTRY_FILE_MAX  16384
 
 struct registry {
+	char owner[JWK_THUMBPRINT_SIZE]; /* who signed the protector of the first start */
 	uint8_t tpm[REGISTRY_TPM_BYTES]; /* the present vTPM */
 	int made;			 /* 1: it was manufactured, so its state must be there */
 	size_t n_past;
@@ -49,12 +52,15 @@ enum registry_birth {
 };
 
 /*
- * Decide about a start with the vTPM id TPM (of a verified protector).  OLD is the registry, or
- * NULL if there is none.  *NEXT is what the registry has to say before the worker may start.
- * ERR_STATE with a sentence if TPM was replaced before: an old protector was put back.  ERR_LIMIT.
+ * Decide about a start with the vTPM id TPM and OWNER's thumbprint (of a verified protector).  OLD
+ * is the registry, or NULL if there is none.  *NEXT is what the registry has to say before the
+ * worker may start.  ERR_AUTH with a sentence if a TPM was made for another owner: a signature says
+ * who made a protector, not whose the VM is.  ERR_STATE with one if TPM was replaced before: an old
+ * protector was put back.  ERR_LIMIT.
  */
-int registry_admit(const struct registry *old, const uint8_t tpm[static REGISTRY_TPM_BYTES],
-		   struct registry *next, enum registry_birth *birth, struct fault *f) MUST_CHECK;
+int registry_admit(const struct registry *old, const char *owner,
+		   const uint8_t tpm[static REGISTRY_TPM_BYTES], struct registry *next,
+		   enum registry_birth *birth, struct fault *f) MUST_CHECK;
 
 /* A vTPM's id as text, lower-case hexadecimal with the NUL. */
 void registry_tpm_text(const uint8_t tpm[static REGISTRY_TPM_BYTES],

@@ -12,9 +12,11 @@
 #include "base/fd.h"
 #include "libvirt/registry.h"
 
-#define UUID "5e7f3c1a-0b1d-4a57-9d0e-3a1f5c2b7d02"
-#define OLD  "00112233445566778899aabbccddeeff"
-#define NOW  "0123456789abcdef0123456789abcdef"
+#define UUID  "5e7f3c1a-0b1d-4a57-9d0e-3a1f5c2b7d02"
+#define OLD   "00112233445566778899aabbccddeeff"
+#define OWNER "0123456789-_ABCDEFGHIJKLMNOPQRSTUVWXYZabcde"
+#define THIEF "1123456789-_ABCDEFGHIJKLMNOPQRSTUVWXYZabcde"
+#define NOW   "0123456789abcdef0123456789abcdef"
 
 static uint8_t vm[UUID_BYTES];
 
@@ -50,7 +52,7 @@ static void test_round_trip(void **state)
 {
 	struct folder *d = *state;
 	struct fault f = { 0 };
-	struct registry r, in = { .made = 1, .n_past = 2 };
+	struct registry r, in = { .owner = OWNER, .made = 1, .n_past = 2 };
 	memset(in.tpm, 1, sizeof(in.tpm));
 	memset(in.past[0], 2, sizeof(in.past[0]));
 	memset(in.past[1], 0xfe, sizeof(in.past[1]));
@@ -72,7 +74,7 @@ static void test_full_registry_fits(void **state)
 {
 	struct folder *d = *state;
 	struct fault f = { 0 };
-	struct registry r, in = { .n_past = REGISTRY_PAST_MAX };
+	struct registry r, in = { .owner = OWNER, .n_past = REGISTRY_PAST_MAX };
 	memset(in.tpm, 0xff, sizeof(in.tpm));
 	for (size_t i = 0; i < in.n_past; i++)
 		in.past[i][3] = (uint8_t)i;
@@ -95,48 +97,74 @@ static const struct {
 	const char *text;
 	int rc;
 } CASES[] = {
-	{ "{\"v\":1,\"vm\":\"" UUID "\",\"tpm\":\"" NOW "\",\"made\":true,\"past\":[]}", 0 },
-	{ "{\"v\":1,\"vm\":\"" UUID "\",\"tpm\":\"" NOW "\",\"made\":false,\"past\":[\"" OLD
-	  "\"]}\n",
+	{ "{\"v\":1,\"vm\":\"" UUID "\",\"owner\":\"" OWNER "\",\"tpm\":\"" NOW
+	  "\",\"made\":true,\"past\":[]}",
+	  0 },
+	{ "{\"v\":1,\"vm\":\"" UUID "\",\"owner\":\"" OWNER "\",\"tpm\":\"" NOW
+	  "\",\"made\":false,\"past\":[\"" OLD "\"]}\n",
 	  0 },
 	{ "", ERR_FORMAT },
 	{ "[]", ERR_FORMAT },
 	{ "{}", ERR_FORMAT },
 	{ "null", ERR_FORMAT },
-	{ "{\"v\":2,\"vm\":\"" UUID "\",\"tpm\":\"" NOW "\",\"made\":true,\"past\":[]}",
+	{ "{\"v\":2,\"vm\":\"" UUID "\",\"owner\":\"" OWNER "\",\"tpm\":\"" NOW
+	  "\",\"made\":true,\"past\":[]}",
 	  ERR_VERSION },
-	{ "{\"v\":1.0,\"vm\":\"" UUID "\",\"tpm\":\"" NOW "\",\"made\":true,\"past\":[]}",
+	{ "{\"v\":1.0,\"vm\":\"" UUID "\",\"owner\":\"" OWNER "\",\"tpm\":\"" NOW
+	  "\",\"made\":true,\"past\":[]}",
 	  ERR_FORMAT },
 	/* one too many, one missing, one twice */
-	{ "{\"v\":1,\"vm\":\"" UUID "\",\"tpm\":\"" NOW "\",\"made\":true,\"past\":[],\"x\":1}",
+	{ "{\"v\":1,\"vm\":\"" UUID "\",\"owner\":\"" OWNER "\",\"tpm\":\"" NOW
+	  "\",\"made\":true,\"past\":[],\"x\":1}",
 	  ERR_FORMAT },
-	{ "{\"v\":1,\"vm\":\"" UUID "\",\"tpm\":\"" NOW "\",\"made\":true}", ERR_FORMAT },
-	{ "{\"v\":1,\"vm\":\"" UUID "\",\"tpm\":\"" NOW
+	{ "{\"v\":1,\"vm\":\"" UUID "\",\"owner\":\"" OWNER "\",\"tpm\":\"" NOW "\",\"made\":true}",
+	  ERR_FORMAT },
+	{ "{\"v\":1,\"vm\":\"" UUID "\",\"owner\":\"" OWNER "\",\"tpm\":\"" NOW
 	  "\",\"made\":true,\"made\":false,\"past\":[]}",
 	  ERR_FORMAT },
 	/* another VM, another spelling */
-	{ "{\"v\":1,\"vm\":\"5e7f3c1a-0b1d-4a57-9d0e-3a1f5c2b7d03\",\"tpm\":\"" NOW
-	  "\",\"made\":true,\"past\":[]}",
+	{ "{\"v\":1,\"vm\":\"5e7f3c1a-0b1d-4a57-9d0e-3a1f5c2b7d03\",\"owner\":\"" OWNER
+	  "\",\"tpm\":\"" NOW "\",\"made\":true,\"past\":[]}",
 	  ERR_VM },
-	{ "{\"v\":1,\"vm\":\"5E7F3C1A-0b1d-4a57-9d0e-3a1f5c2b7d02\",\"tpm\":\"" NOW
-	  "\",\"made\":true,\"past\":[]}",
+	{ "{\"v\":1,\"vm\":\"5E7F3C1A-0b1d-4a57-9d0e-3a1f5c2b7d02\",\"owner\":\"" OWNER
+	  "\",\"tpm\":\"" NOW "\",\"made\":true,\"past\":[]}",
 	  ERR_VM },
-	{ "{\"v\":1,\"vm\":\"" UUID "\",\"tpm\":\"0123456789ABCDEF0123456789abcdef\",\"made\":true,"
+	{ "{\"v\":1,\"vm\":\"" UUID "\",\"owner\":\"" OWNER
+	  "\",\"tpm\":\"0123456789ABCDEF0123456789abcdef\",\"made\":true,"
 	  "\"past\":[]}",
 	  ERR_FORMAT },
-	{ "{\"v\":1,\"vm\":\"" UUID "\",\"tpm\":\"0123\",\"made\":true,\"past\":[]}", ERR_FORMAT },
-	{ "{\"v\":1,\"vm\":\"" UUID "\",\"tpm\":7,\"made\":true,\"past\":[]}", ERR_FORMAT },
-	{ "{\"v\":1,\"vm\":\"" UUID "\",\"tpm\":\"" NOW "\",\"made\":1,\"past\":[]}", ERR_FORMAT },
-	{ "{\"v\":1,\"vm\":\"" UUID "\",\"tpm\":\"" NOW "\",\"made\":true,\"past\":{}}",
+	{ "{\"v\":1,\"vm\":\"" UUID "\",\"tpm\":\"" NOW "\",\"made\":true,\"past\":[]}",
 	  ERR_FORMAT },
-	{ "{\"v\":1,\"vm\":\"" UUID "\",\"tpm\":\"" NOW "\",\"made\":true,\"past\":[1]}",
+	{ "{\"v\":1,\"vm\":\"" UUID "\",\"owner\":\"x\",\"tpm\":\"" NOW
+	  "\",\"made\":true,\"past\":[]}",
 	  ERR_FORMAT },
-	{ "{\"v\":1,\"vm\":\"" UUID "\",\"tpm\":\"" NOW "\",\"made\":true,\"past\":[\"" NOW "\"]}",
+	{ "{\"v\":1,\"vm\":\"" UUID "\",\"owner\":\"" OWNER "=\",\"tpm\":\"" NOW
+	  "\",\"made\":true,\"past\":[]}",
+	  ERR_FORMAT },
+	{ "{\"v\":1,\"vm\":\"" UUID "\",\"owner\":\"" OWNER
+	  "\",\"tpm\":\"0123\",\"made\":true,\"past\":[]}",
+	  ERR_FORMAT },
+	{ "{\"v\":1,\"vm\":\"" UUID "\",\"owner\":\"" OWNER
+	  "\",\"tpm\":7,\"made\":true,\"past\":[]}",
+	  ERR_FORMAT },
+	{ "{\"v\":1,\"vm\":\"" UUID "\",\"owner\":\"" OWNER "\",\"tpm\":\"" NOW
+	  "\",\"made\":1,\"past\":[]}",
+	  ERR_FORMAT },
+	{ "{\"v\":1,\"vm\":\"" UUID "\",\"owner\":\"" OWNER "\",\"tpm\":\"" NOW
+	  "\",\"made\":true,\"past\":{}}",
+	  ERR_FORMAT },
+	{ "{\"v\":1,\"vm\":\"" UUID "\",\"owner\":\"" OWNER "\",\"tpm\":\"" NOW
+	  "\",\"made\":true,\"past\":[1]}",
+	  ERR_FORMAT },
+	{ "{\"v\":1,\"vm\":\"" UUID "\",\"owner\":\"" OWNER "\",\"tpm\":\"" NOW
+	  "\",\"made\":true,\"past\":[\"" NOW "\"]}",
 	  ERR_FORMAT },
 	/* cut off, and something behind it */
-	{ "{\"v\":1,\"vm\":\"" UUID "\",\"tpm\":\"" NOW "\",\"made\":true,\"past\":[]",
+	{ "{\"v\":1,\"vm\":\"" UUID "\",\"owner\":\"" OWNER "\",\"tpm\":\"" NOW
+	  "\",\"made\":true,\"past\":[]",
 	  ERR_FORMAT },
-	{ "{\"v\":1,\"vm\":\"" UUID "\",\"tpm\":\"" NOW "\",\"made\":true,\"past\":[]}{}",
+	{ "{\"v\":1,\"vm\":\"" UUID "\",\"owner\":\"" OWNER "\",\"tpm\":\"" NOW
+	  "\",\"made\":true,\"past\":[]}{}",
 	  ERR_FORMAT },
 };
 
@@ -181,30 +209,58 @@ static void test_admit(void **state)
 	struct fault f = { 0 };
 	struct registry r, next;
 	enum registry_birth birth;
-	assert_int_equal(registry_admit(NULL, a, &r, &birth, &f), 0);
+	assert_int_equal(registry_admit(NULL, OWNER, a, &r, &birth, &f), 0);
 	assert_int_equal(birth, REGISTRY_NEW);
 	assert_int_equal(r.made, 0);
-	assert_int_equal(registry_admit(&r, a, &next, &birth, &f), 0);
+	assert_int_equal(registry_admit(&r, OWNER, a, &next, &birth, &f), 0);
 	assert_int_equal(birth, REGISTRY_NEW);
 	r.made = 1;
-	assert_int_equal(registry_admit(&r, a, &next, &birth, &f), 0);
+	assert_int_equal(registry_admit(&r, OWNER, a, &next, &birth, &f), 0);
 	assert_int_equal(birth, REGISTRY_KNOWN);
 	assert_memory_equal(&next, &r, sizeof(r));
 
-	assert_int_equal(registry_admit(&r, b, &next, &birth, &f), 0);
+	assert_int_equal(registry_admit(&r, OWNER, b, &next, &birth, &f), 0);
 	assert_int_equal(birth, REGISTRY_REPLACES);
 	assert_int_equal(next.made, 0);
 	assert_int_equal(next.n_past, 1);
 	assert_memory_equal(next.past[0], a, sizeof(a));
 	assert_memory_equal(next.tpm, b, sizeof(b));
 	r = next;
-	assert_int_equal(registry_admit(&r, a, &next, &birth, &f), ERR_STATE);
+	assert_int_equal(registry_admit(&r, OWNER, a, &next, &birth, &f), ERR_STATE);
 	assert_non_null(strstr(f.text, "replaced"));
-	assert_int_equal(registry_admit(&r, c, &next, &birth, &f), 0);
+	assert_int_equal(registry_admit(&r, OWNER, c, &next, &birth, &f), 0);
 	assert_int_equal(next.n_past, 2);
 
 	r.n_past = REGISTRY_PAST_MAX;
-	assert_int_equal(registry_admit(&r, c, &next, &birth, &f), ERR_LIMIT);
+	assert_int_equal(registry_admit(&r, OWNER, c, &next, &birth, &f), ERR_LIMIT);
+}
+
+/* Whoever can edit the domain can sign a protector, with a key of their own. */
+static void test_another_owner_orders_nothing(void **state)
+{
+	(void)state;
+	const uint8_t a[REGISTRY_TPM_BYTES] = { 1 }, b[REGISTRY_TPM_BYTES] = { 2 };
+	struct fault f = { 0 };
+	struct registry r, next;
+	enum registry_birth birth;
+	assert_int_equal(registry_admit(NULL, OWNER, a, &r, &birth, &f), 0);
+	assert_string_equal(r.owner, OWNER);
+	/* Nothing is lost yet, and the first one may have been the wrong key. */
+	assert_int_equal(registry_admit(&r, THIEF, b, &next, &birth, &f), 0);
+	assert_int_equal(birth, REGISTRY_NEW);
+	assert_string_equal(next.owner, THIEF);
+	assert_int_equal(next.n_past, 0);
+
+	r.made = 1;
+	assert_int_equal(registry_admit(&r, THIEF, b, &next, &birth, &f), ERR_AUTH);
+	assert_non_null(strstr(f.text, THIEF));
+	assert_non_null(strstr(f.text, OWNER));
+	assert_int_equal(registry_admit(&r, THIEF, a, &next, &birth, &f), ERR_AUTH);
+	r.made = 0;
+	r.n_past = 1;
+	assert_int_equal(registry_admit(&r, THIEF, b, &next, &birth, &f), ERR_AUTH);
+	assert_int_equal(registry_admit(&r, OWNER, b, &next, &birth, &f), 0);
+	assert_string_equal(next.owner, OWNER);
 }
 
 int main(void)
@@ -217,6 +273,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_parse, make_folder, remove_folder),
 		cmocka_unit_test_setup_teardown(test_too_large, make_folder, remove_folder),
 		cmocka_unit_test(test_admit),
+		cmocka_unit_test(test_another_owner_orders_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
