@@ -19,7 +19,7 @@
 static const struct filter_row rows[] = {
 	/* Talking. */
 	ALLOW(poll, "event loop"),
-	ALLOW(ppoll, "what poll(3) is on newer libraries"),
+	ALLOW(ppoll, "what poll(3) is on other architectures"),
 	ALLOW_IF(accept4, "a launcher, the hook, or shieldvm", IS(3, SOCK_NONBLOCK | SOCK_CLOEXEC)),
 	ALLOW_IF(getsockopt, "who is it?", IS(1, SOL_SOCKET), IS(2, SO_PEERCRED)),
 	ALLOW_IF(getsockopt, "a pidfd of it", IS(1, SOL_SOCKET), IS(2, SO_PEERPIDFD)),

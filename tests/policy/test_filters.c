@@ -364,6 +364,7 @@ static void test_live(void **state)
 		{ "no such call", 511, { 0 }, 0 },
 	};
 	const struct live worker[] = {
+		{ "read", SYS_read, { -1, 0, 0 }, 0 },
 		{ "mprotect executable", SYS_mprotect, { 0, 4096, RWX }, 0 },
 		{ "mprotect", SYS_mprotect, { 0, 4096, PROT_READ }, 1 },
 		{ "renameat2 over", SYS_renameat2, { -1, (long)"a", -1, (long)"b", 0 }, 0 },

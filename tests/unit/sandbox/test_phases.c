@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,6 +124,8 @@ static int enter_child(void)
 	static const char *const SETS[] = { "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb" };
 	struct fault f = { 0 };
 	char value[128], want[128];
+	const gid_t groups[] = { 4, 24 };
+	CHECK(setgroups(2, groups) == 0);
 	int rc = phases_enter(TEST_UID, &f);
 	if (rc < 0)
 		fprintf(stderr, "%s\n", f.text);
