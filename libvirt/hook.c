@@ -11,6 +11,7 @@
  * what counts is what the protector's signature covers.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -254,6 +255,11 @@ int main(int argc, char **argv)
 	const struct operation *op = find_operation(argv[2]);
 	if (!op)
 		return EXIT_DONE;
+	/* A standard descriptor that is missing must not become something else's number. */
+	int null;
+	while ((null = open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC)) >= 0 && null <= 2)
+		continue;
+	fd_close(&null);
 	clearenv();
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);

@@ -266,6 +266,12 @@ refused_clean 'an empty, full disk in place of the state' '.'
 umount $state
 check 'afterwards it starts' goes
 
+# Standard descriptors that are not there: nothing of the hook's takes their place in the worker.
+check 'without standard output and error prepare works' \
+	bash -c "timeout 60 /usr/sbin/shieldvm-hook any prepare begin - <$work/vm.xml >&- 2>&-"
+check '... and the worker runs' test "$(workers)" = 2
+check '... and ends' hook release
+
 # --- many at once -------------------------------------------------------------------------------------
 for i in 0 1 2 3 4 5; do
 	id=6e7f3c1a-0b1d-4a57-9d0e-3a1f5c2b7d0$i
