@@ -14,6 +14,7 @@
 
 #include "base/fd.h"
 #include "worker/nvram.h"
+#include "worker/trim.h"
 
 #define TAG_NO_SESSIONS 0x8001
 #define TAG_RESPONSE	0x00c4 /* what answers a bad tag */
@@ -186,6 +187,8 @@ int vtpm_init(struct vtpm *t, struct fault *f)
 	pthread_mutex_lock(&t->lock);
 	int rc = init_locked(t, f);
 	pthread_mutex_unlock(&t->lock);
+	if (rc >= 0)
+		trim();
 	return rc;
 }
 
