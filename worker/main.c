@@ -154,7 +154,8 @@ static int open_vtpm(struct order *order, struct places *places, const struct vm
 					    .key = key,
 					    .vm = order->vm,
 					    .tpm_id = facts->tpm_id,
-					    .tpm_id_bytes = sizeof(facts->tpm_id) };
+					    .tpm_id_bytes = sizeof(facts->tpm_id),
+					    .no_rewind = 1 };
 	rc = vtpm_new(&config, &w->vtpm, f);
 	if (rc < 0 || store_exists(w->store))
 		return rc;

@@ -30,8 +30,9 @@ struct vtpm {
 	/* A command is in vtpm_command(), and its cancelling was asked for. */
 	atomic_int busy, cancel;
 
-	int orderly;  /* TPM2_Shutdown would have nothing to say */
-	int log_sink; /* where libtpms' messages go */
+	int no_rewind, served; /* served: a command was run, not counting provisioning */
+	int orderly;	       /* TPM2_Shutdown would have nothing to say */
+	int log_sink;	       /* where libtpms' messages go */
 
 	/* Of the size that libtpms wants, so that it never reallocates it. */
 	unsigned char *reply;
@@ -69,6 +70,7 @@ int vtpm_new(const struct vtpm_config *config, struct vtpm **out, struct fault *
 	pthread_mutex_init(&t->lock, NULL);
 	t->nvram.permanent_store = config->store;
 	t->nvram.volatile_store = config->volatile_store;
+	t->no_rewind = config->no_rewind;
 	t->orderly = 1;
 	t->log_sink = -1;
 	t->reply_size = VTPM_BUFFER_MAX;
@@ -253,6 +255,7 @@ void vtpm_command(struct vtpm *t, const uint8_t *cmd, size_t n,
 		vtpm_error_reply(refused, reply);
 		*reply_n = VTPM_HEADER_BYTES;
 	} else {
+		t->served |= !t->nvram.holding;
 		*reply_n = process(t, cmd, n);
 		memcpy(reply, t->reply, *reply_n);
 		t->orderly = be32(cmd + 6) == CC_SHUTDOWN && be32(reply + 6) == 0;
@@ -428,6 +431,9 @@ int vtpm_set_blob(struct vtpm *t, uint32_t type, int sealed, const uint8_t *data
 	int rc;
 	if (atomic_load(&t->running))
 		rc = fault_set(f, ERR_STATE, "the vTPM is running");
+	else if (t->no_rewind && t->served)
+		rc = fault_set(f, ERR_STATE,
+			       "the vTPM has served its guest already and takes no other state");
 	else
 		rc = open_blob(t, (enum vtpm_blob)type, sealed, data, n, &state, f);
 	if (rc != ERR_STATE && type == VTPM_BLOB_PERMANENT) {

@@ -43,6 +43,12 @@ struct vtpm_config {
 	const uint8_t *vm;	      /* UUID_BYTES; what sealed blobs are bound to */
 	const uint8_t *tpm_id;	      /* likewise, unless its size is 0: the protector's vTPM id */
 	size_t tpm_id_bytes;
+	/*
+	 * 1: state blobs are taken only until the guest's first command (a restore, an incoming
+	 * migration).  A QEMU that was taken over could otherwise put back an older state again and
+	 * again, and with it the counter that stands between a PIN and its guessing.
+	 */
+	int no_rewind;
 };
 
 /*
@@ -132,7 +138,8 @@ int vtpm_get_blob(struct vtpm *t, uint32_t type, struct buf *out) MUST_CHECK;
  * a key, DATA must be a sealed blob of this type and VM (else what seal_open() says), whether or
  * not SEALED is set: swtpm_ioctl does not give the flag back.  Without one, SEALED gives
  * ERR_RECIPIENT.  N = 0: the state is empty. ERR_STATE when running, ERR_FORMAT for an unknown
- * type.  A failure forgets the blob of that type set before.
+ * type; ERR_STATE also if the vTPM has served its guest and the configuration says no_rewind.  A
+ * failure forgets the blob of that type set before.
  */
 int vtpm_set_blob(struct vtpm *t, uint32_t type, int sealed, const uint8_t *data, size_t n,
 		  struct fault *f) MUST_CHECK;

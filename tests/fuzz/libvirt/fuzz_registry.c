@@ -24,8 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (r.n_past > REGISTRY_PAST_MAX || size > REGISTRY_FILE_MAX)
 		abort();
 	/* The present TPM is known or new, and a past one never comes back. */
-	if (registry_admit(&r, r.owner, r.tpm, &next, &birth, &f) < 0 || birth == REGISTRY_REPLACES ||
-	    memcmp(&r, &next, sizeof(r)) != 0)
+	if (registry_admit(&r, r.owner, r.tpm, &next, &birth, &f) < 0 ||
+	    birth == REGISTRY_REPLACES || memcmp(&r, &next, sizeof(r)) != 0)
 		abort();
 	for (size_t i = 0; i < r.n_past; i++)
 		if (registry_admit(&r, r.owner, r.past[i], &next, &birth, &f) != ERR_STATE)

@@ -291,6 +291,35 @@ static void test_blobs_in_clear(void **state)
 	assert_false(vtpm_was_made(tpm));
 }
 
+/* A worker's vTPM: its QEMU may have been taken over, and have kept an older state. */
+static void test_no_rewind(void **state)
+{
+	CLEANUP_BUF struct buf blob = BUF_INIT(VTPM_BLOB_MAX);
+	const struct vtpm_config config = { .store = &disk, .vm = vm, .no_rewind = 1 };
+	struct fault f = { 0 };
+	(void)state;
+	vtpm_free(tpm);
+	assert_int_equal(vtpm_new(&config, &tpm, NULL), 0);
+	/* What provisioning does is not the guest's. */
+	vtpm_hold(tpm);
+	start();
+	vtpm_stop(tpm);
+	assert_int_equal(vtpm_commit(tpm, NULL), 0);
+	assert_int_equal(vtpm_init(tpm, NULL), 0);
+	assert_int_equal(vtpm_get_blob(tpm, VTPM_BLOB_PERMANENT, &blob), 0);
+	vtpm_stop(tpm);
+	/* QEMU asks a vTPM that does not run yet who it is. */
+	vtpm_command(tpm, (const uint8_t *)"\x80\x01\0\0\0\x0c\0\0\x01\x7b\0\x10", 12, reply,
+		     &reply_n);
+	assert_int_equal(vtpm_set_blob(tpm, 1, 0, blob.data, blob.len, NULL), 0);
+	start();
+	vtpm_stop(tpm);
+	for (uint32_t type = VTPM_BLOB_PERMANENT; type <= VTPM_BLOB_VOLATILE; type++)
+		assert_int_equal(vtpm_set_blob(tpm, type, 0, blob.data, blob.len, &f), ERR_STATE);
+	assert_non_null(strstr(f.text, "served"));
+	start();
+}
+
 static void test_command_bounds(void **state)
 {
 	static const uint8_t big[VTPM_BUFFER_MAX + 1] = { 0x80, 0x01 };
@@ -326,6 +355,7 @@ int main(void)
 		T(test_volatile_resumes_once),
 		T(test_resumed_is_not_orderly),
 		T(test_blobs_in_clear),
+		T(test_no_rewind),
 		T(test_command_bounds),
 		T(test_one_a_process),
 	};
