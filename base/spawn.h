@@ -82,7 +82,8 @@ struct launch_reply {
 
 enum control_kind {
 	CONTROL_ARM = 1,  /* hook start: the launcher may come now */
-	CONTROL_LAUNCHED, /* hook started: has the launcher come?  ERR_STATE if not */
+	CONTROL_LAUNCHED, /* hook started: has the launcher come?  ERR_STATE if not, else `started`
+			     is set */
 	CONTROL_STOP,	  /* hook release: end; the reply comes after the state is safe */
 	CONTROL_STATUS,
 };
@@ -97,6 +98,7 @@ struct control_reply {
 	int32_t rc;
 	uint32_t level;	   /* crypto/protector.h enum shield_level */
 	uint32_t launched; /* 1: a QEMU has the vTPM */
+	uint32_t started;  /* 1: and libvirt has said since that its start succeeded */
 	int32_t worker_pid, broker_pid, qemu_pid;
 	uint32_t worker_uid;
 	uint64_t started_s; /* seconds since the epoch */

@@ -149,8 +149,9 @@ static int started(const struct call *c, struct fault *f)
 
 /*
  * When libvirt calls this, QEMU has ended, and the broker sees that by itself.  If it does not, the
- * QEMU that runs is not the one that libvirt speaks of: this is the end of a failed attempt to
- * start a VM that runs already (prepare was refused for it), and that VM must not be harmed.
+ * QEMU that runs is not the one that libvirt speaks of.  Did libvirt see that one's start succeed,
+ * this is the end of a failed attempt to start a VM that runs already (prepare was refused for it),
+ * and that VM must not be harmed; if not, a stranger has the vTPM, and must not keep it.
  */
 static int release(const struct call *c, struct fault *f)
 {
@@ -159,7 +160,7 @@ static int release(const struct call *c, struct fault *f)
 	for (;;) {
 		struct fault ignored = { 0 };
 		int rc = control_ask(c->facts->vm, CONTROL_STATUS, &reply, &ignored);
-		if (rc < 0 || !reply.launched)
+		if (rc < 0 || !reply.started)
 			break;
 		if (!clock_wait(deadline))
 			return fault_set(f, ERR_STATE,

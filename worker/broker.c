@@ -39,7 +39,7 @@ struct broker {
 	pid_t qemu;
 	int64_t started_s, window_ms, grace_ms; /* the last two: deadlines, -1 for none */
 	uint32_t level;
-	int ready, armed, launched, ending, ended, status;
+	int ready, armed, launched, started, ending, ended, status;
 	int noise; /* lines logged because of what clients did */
 };
 
@@ -196,6 +196,7 @@ static void control_answer(const struct broker *b, int fd, int rc, const char *t
 				       .rc = rc,
 				       .level = b->level,
 				       .launched = (uint32_t)b->launched,
+				       .started = (uint32_t)b->started,
 				       .worker_pid = b->config.worker,
 				       .broker_pid = getpid(),
 				       .qemu_pid = b->qemu,
@@ -219,6 +220,7 @@ static int control(struct broker *b, int fd, uint32_t kind)
 		control_answer(b, fd, 0, "");
 		return 0;
 	case CONTROL_LAUNCHED:
+		b->started = b->launched;
 		if (!b->launched)
 			control_answer(b, fd, ERR_STATE,
 				       "the VM was started without shieldvm-launch: its <emulator> "

@@ -261,9 +261,14 @@ static void test_whole_life(void **state)
 	c = 0;
 	assert_int_equal(read(fds[0], &c, 1), 1);
 	assert_int_equal(c, 'x');
-	struct control_reply r = control(&bed, CONTROL_LAUNCHED);
+	/* Whoever has the vTPM now: only libvirt's word makes it the VM's QEMU. */
+	struct control_reply r = control(&bed, CONTROL_STATUS);
+	assert_int_equal(r.launched, 1);
+	assert_int_equal(r.started, 0);
+	r = control(&bed, CONTROL_LAUNCHED);
 	assert_int_equal(r.rc, 0);
 	assert_int_equal(r.launched, 1);
+	assert_int_equal(r.started, 1);
 	r = control(&bed, CONTROL_STATUS);
 	assert_int_equal(r.rc, 0);
 	assert_int_equal(r.level, 2);
