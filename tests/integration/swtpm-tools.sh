@@ -100,6 +100,13 @@ before=$(digest "vm/$uuid/tpm2")
 check 'swtpm_setup finds the state the second time' "${setup[@]}"
 check 'and leaves it alone' test "$before" = "$(digest "vm/$uuid/tpm2")"
 
+# --- and with a passphrase, as libvirt has it for <encryption> ---
+mkdir sealed
+printf secret >passphrase
+check 'swtpm_setup with a passphrase' "${setup[@]/"vm/$uuid/tpm2"/sealed}" --pwdfile passphrase --cipher aes-256-cbc
+check 'made a state' grep -q ^SHVDSEAL sealed/tpm2-00.permall
+refused 1 'made with a --key' socket --tpm2 --tpmstate "dir=$work/sealed" --ctrl "type=unixio,path=$work/ctrl"
+
 # --- the control channel, over a Unix socket, with swtpm_ioctl ---
 where=(--unix "$work/ctrl")
 start=(swtpm socket --tpm2 --tpmstate "dir=$work/vm/$uuid/tpm2" --ctrl "type=unixio,path=$work/ctrl,mode=0600"
@@ -185,6 +192,32 @@ check 'a client comes and goes' python3 -c "
 import socket
 s = socket.socket(socket.AF_UNIX); s.connect('data'); s.close()"
 check 'that was it' gone c.pid
+
+# --- over Unix sockets, with tpm2-tools ---
+start=(swtpm socket --tpm2 --tpmstate "dir=$work/keyed" --key "file=$work/key" --server "type=unixio,path=$work/sock"
+	--ctrl "type=unixio,path=$work/sock.ctrl" --flags startup-clear --log "file=$work/log" --pid "file=$work/f.pid"
+	--daemon)
+check 'it serves two Unix sockets' "${start[@]}"
+check_output 'tpm2-tools come in by path' '^12345678$' env TPM2TOOLS_TCTI="swtpm:path=$work/sock" \
+	tpm2_nvread 0x1500001 -C o
+refused 1 'in use by another process' socket --tpm2 --tpmstate "dir=$work/keyed" --key "file=$work/key" \
+	--server "type=unixio,path=$work/sock"
+check 'whose sockets are left alone' test -S sock -a -S sock.ctrl
+check 'it is ended' kill -TERM "$(cat f.pid)"
+check 'in order' gone f.pid
+
+# --- another user, if we can become one ---
+if [ "$(id -u)" = 0 ]; then
+	mkdir nobody
+	chown nobody nobody
+	chmod 711 "$work"
+	start=(swtpm socket --tpm2 --tpmstate "dir=$work/nobody" --ctrl "type=unixio,path=$work/nobody/ctrl"
+		--log file=- --pid "file=$work/nobody/pid" --daemon --runas nobody)
+	check 'it starts as another user' "${start[@]}"
+	check 'and is that one' test "$(stat -c %U nobody/pid nobody/ctrl | uniq)" = nobody
+	check 'shutdown' timeout 20 swtpm_ioctl --unix nobody/ctrl -s
+	check 'it ends' gone nobody/pid
+fi
 
 # --- a passphrase, by descriptor ---
 mkdir pass
