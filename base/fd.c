@@ -118,6 +118,8 @@ int fd_write_file(int dir_fd, const char *path, const void *data, size_t n, mode
 	int len = snprintf(tmp, sizeof(tmp), "%s.tmp.%ld", path, (long)getpid());
 	if (len < 0 || (size_t)len >= sizeof(tmp))
 		return fault_set(f, -ENAMETOOLONG, "%s: %s", path, err_text(-ENAMETOOLONG));
+	/* Of a process that had this one's number, and was killed here: in nobody's way. */
+	(void)unlinkat(dir_fd, tmp, 0);
 	CLEANUP_FD int fd =
 		openat(dir_fd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
 	if (fd < 0)

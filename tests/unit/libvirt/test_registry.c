@@ -83,6 +83,21 @@ static void test_full_registry_fits(void **state)
 	assert_memory_equal(&r, &in, sizeof(in));
 }
 
+/* The temporary file of a hook call that was killed, and whose number comes again. */
+static void test_left_over_is_in_nobodys_way(void **state)
+{
+	struct folder *d = *state;
+	struct fault f = { 0 };
+	struct registry in = { .owner = OWNER };
+	char name[64];
+	snprintf(name, sizeof(name), UUID ".json.tmp.%ld", (long)getpid());
+	int fd = openat(d->fd, name, O_WRONLY | O_CREAT, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(registry_write(d->fd, vm, &in, &f), 0);
+	assert_int_equal(faccessat(d->fd, name, F_OK, 0), -1);
+}
+
 static void test_link_is_refused(void **state)
 {
 	struct folder *d = *state;
@@ -268,6 +283,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_round_trip, make_folder, remove_folder),
 		cmocka_unit_test_setup_teardown(test_full_registry_fits, make_folder,
+						remove_folder),
+		cmocka_unit_test_setup_teardown(test_left_over_is_in_nobodys_way, make_folder,
 						remove_folder),
 		cmocka_unit_test_setup_teardown(test_link_is_refused, make_folder, remove_folder),
 		cmocka_unit_test_setup_teardown(test_parse, make_folder, remove_folder),
