@@ -5,6 +5,7 @@
  */
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -27,7 +28,18 @@ static const struct filter_row rows[] = {
 	ALLOW(sendmsg, "replies, one of them with QEMU's descriptors"),
 	ALLOW(close, "clients that have been answered"),
 	ALLOW(read, "signalfd"),
-	ALLOW(write, "log lines"),
+	ALLOW(write, "log lines; audit records"),
+
+	/* Audit records: it holds the log for appending and its anchor. */
+	ALLOW_IF(flock, "one writer at a time", IS(1, LOCK_EX | LOCK_NB)),
+	ALLOW_IF(flock, "the next one", IS(1, LOCK_UN)),
+	ALLOW(pread64, "anchor; the last record"),
+	ALLOW(pwrite64, "anchor"),
+	ALLOW(fdatasync, "a record counts when it is durable"),
+	ALLOW_IF(newfstatat, "fstat(3): the log's size", IS(3, AT_EMPTY_PATH)),
+	ALLOW(fstat, "fstat(3) of older libraries"),
+	ALLOW_IF(clock_nanosleep, "a lock that another writer has", IS(1, 0)),
+	ALLOW_IF(mremap, "realloc(3)", IS(3, MREMAP_MAYMOVE)),
 
 	/* Watching. */
 	ALLOW_IF(pidfd_open, "of a launcher, where SO_PEERPIDFD is missing", IS(1, 0)),

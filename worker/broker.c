@@ -16,12 +16,15 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "crypto/protector.h"
+#include "worker/report.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77 /* Linux 6.5 */
 #endif
 
-#define NOISE_MAX 100
+#define NOISE_MAX    100
+#define REFUSALS_MAX 100 /* launchers on record, one by one */
 
 enum channel { LAUNCH, CONTROL, N_CHANNELS };
 
@@ -40,7 +43,9 @@ struct broker {
 	int64_t started_s, window_ms, grace_ms; /* the last two: deadlines, -1 for none */
 	uint32_t level;
 	int ready, armed, launched, started, ending, ended, status;
-	int noise; /* lines logged because of what clients did */
+	const char *end_reason;
+	int refusals; /* on record */
+	int noise;    /* lines logged because of what clients did */
 };
 
 /* Log what a client did, but not so often that a client could use up the log. */
@@ -65,10 +70,12 @@ int broker_new(const struct broker_config *config, struct broker **out, struct f
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
-	if (b->worker_pidfd >= 0 && sigprocmask(SIG_BLOCK, &set, NULL) == 0)
+	/* A worker that does not read its answers must not keep us waiting. */
+	int rc = fd_set_nonblock(config->link, 1);
+	if (rc >= 0 && b->worker_pidfd >= 0 && sigprocmask(SIG_BLOCK, &set, NULL) == 0)
 		b->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (b->signals < 0) {
-		int rc = fault_set(f, -errno, "the broker: %s", err_text(-errno));
+		rc = fault_set(f, -errno, "the broker: %s", err_text(-errno));
 		fd_close(&b->worker_pidfd);
 		free(b);
 		return rc;
@@ -93,6 +100,7 @@ void broker_free(struct broker *b)
 		for (int i = 0; i < BROKER_CLIENTS_MAX; i++)
 			fd_close(&b->clients[c][i].fd);
 	}
+	audit_free(b->config.audit);
 	fd_close(&b->config.link);
 	fd_close(&b->config.qemu_ctrl);
 	fd_close(&b->config.qemu_lifeline);
@@ -102,6 +110,42 @@ void broker_free(struct broker *b)
 	free(b);
 }
 
+/* ---- Audit ---------------------------------------------------------------------------------- */
+
+/* Record R, which gets the VM it is about.  What audit_append() says. */
+static int record(struct broker *b, struct audit_record *r)
+{
+	struct fault f = { 0 };
+	if (!b->config.audit)
+		return 0;
+	r->has_vm = 1;
+	memcpy(r->vm, b->config.vm, UUID_BYTES);
+	AUDIT_TEXT(r->name, b->config.name);
+	if (b->level == LEVEL_SHIELDED || b->level == LEVEL_ENCRYPTION_SUPPORTED)
+		AUDIT_TEXT(r->level, level_name((enum shield_level)b->level));
+	int rc = audit_append(b->config.audit, r, &f);
+	if (rc < 0)
+		log_error("no audit record: %s", f.text);
+	return rc;
+}
+
+/* The worker has ended, the way STATUS says. */
+static void record_end(struct broker *b, int status)
+{
+	int killed = WIFSIGNALED(status);
+	struct audit_record r =
+		AUDIT_RECORD(killed ? AUDIT_KILLED : AUDIT_STOP, AUDIT_BY_CONTROL, AUDIT_DONE);
+	if (!b->ready) /* it never had the key, and the hook tells why */
+		return;
+	snprintf(r.request, sizeof(r.request), "%s", b->ending ? b->end_reason : "");
+	snprintf(r.reason, sizeof(r.reason),
+		 killed ? "the worker was killed by signal %d, and QEMU with it"
+			: "the worker ended with status %d",
+		 killed ? WTERMSIG(status) : WEXITSTATUS(status));
+	r.pid = b->qemu > 0 ? b->qemu : -1;
+	(void)!record(b, &r);
+}
+
 /* Ask the worker to end: it sees the end of file on the link.  Once. */
 static void end(struct broker *b, const char *why)
 {
@@ -109,6 +153,7 @@ static void end(struct broker *b, const char *why)
 		return;
 	log_info("ending: %s", why);
 	b->ending = 1;
+	b->end_reason = why;
 	b->grace_ms = clock_ms() + b->config.grace_ms;
 	b->window_ms = -1;
 	fd_close(&b->config.link);
@@ -135,11 +180,24 @@ static int peer_pidfd(int fd, pid_t pid)
 	return fd_take(&opened);
 }
 
-static void launch_refuse(struct broker *b, int fd, int rc, const char *text)
+static void launch_refuse(struct broker *b, int fd, const struct ucred *who, int rc,
+			  const char *rule, const char *text)
 {
+	struct audit_record r = AUDIT_RECORD(AUDIT_REFUSED, AUDIT_BY_LAUNCH, AUDIT_NO);
 	struct launch_reply reply = { .magic = SPAWN_MAGIC, .version = SPAWN_VERSION, .rc = rc };
 	snprintf(reply.text, sizeof(reply.text), "%s", text);
 	log_noise(b, "launcher refused: %s", text);
+	AUDIT_TEXT(r.rule, rule);
+	AUDIT_TEXT(r.request, "the vTPM's control channel");
+	AUDIT_TEXT(r.reason, text);
+	r.pid = who->pid;
+	r.uid = who->uid;
+	/* Whoever has QEMU's uid can ask as often as it likes, and must not fill the disk. */
+	if (b->refusals++ == REFUSALS_MAX)
+		AUDIT_TEXT(r.reason,
+			   "further refused launchers of this VM are not recorded one by one");
+	if (b->refusals <= REFUSALS_MAX + 1)
+		(void)!record(b, &r);
 	(void)!fd_send(fd, &reply, sizeof(reply), NULL, 0);
 }
 
@@ -149,28 +207,30 @@ static void launch(struct broker *b, int fd, const struct launch_request *reques
 	const int fds[] = { b->config.qemu_ctrl, b->config.qemu_lifeline };
 	struct ucred who = { 0 };
 	socklen_t size = sizeof(who);
+	int known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0;
 	if (memcmp(request->vm, b->config.vm, UUID_BYTES) != 0) {
-		launch_refuse(b, fd, ERR_VM, "this worker is another VM's");
+		launch_refuse(b, fd, &who, ERR_VM, "launch.vm", "this worker is another VM's");
 		return;
 	}
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0 ||
-	    (who.uid != b->config.qemu_uid && who.uid != 0)) {
-		launch_refuse(b, fd, -EPERM, "only QEMU's user and root may launch this VM");
+	if (!known || (who.uid != b->config.qemu_uid && who.uid != 0)) {
+		launch_refuse(b, fd, &who, -EPERM, "launch.user",
+			      "only QEMU's user and root may launch this VM");
 		return;
 	}
 	if (b->launched || b->ending) {
-		launch_refuse(b, fd, ERR_STATE,
+		launch_refuse(b, fd, &who, ERR_STATE, "launch.state",
 			      b->launched ? "this VM's TPM has been handed out already"
 					  : "this VM's worker is ending");
 		return;
 	}
 	if (!b->armed) {
-		launch_refuse(b, fd, ERR_STATE, "libvirt has not announced this start");
+		launch_refuse(b, fd, &who, ERR_STATE, "launch.unannounced",
+			      "libvirt has not announced this start");
 		return;
 	}
 	CLEANUP_FD int pidfd = peer_pidfd(fd, who.pid);
 	if (pidfd < 0) {
-		launch_refuse(b, fd, pidfd, "the launcher has ended");
+		launch_refuse(b, fd, &who, pidfd, "launch.gone", "the launcher has ended");
 		return;
 	}
 	int rc = fd_send(fd, &granted, sizeof(granted), fds, 2);
@@ -310,17 +370,33 @@ static void clients_expire(struct broker *b)
 
 /* ---- Loop ----------------------------------------------------------------------------------- */
 
+/* The worker asks for a record; it waits for the answer. */
+static void record_for_worker(struct broker *b, const struct broker_audit *m, size_t n)
+{
+	struct broker_audited answer = { .magic = REPORT_MAGIC, .number = m->number };
+	struct audit_record r;
+	answer.rc = report_take(m, n, &r);
+	if (answer.rc >= 0)
+		answer.rc = b->config.audit ? record(b, &r) : ERR_STATE;
+	(void)!fd_send(b->config.link, &answer, sizeof(answer), NULL, 0);
+}
+
 static void link_ready(struct broker *b)
 {
-	struct broker_news news = { 0 };
+	union {
+		struct broker_news news;
+		struct broker_audit audit;
+	} said = { 0 };
 	int fds[FD_PASS_MAX];
 	size_t n_fds;
-	ssize_t got = fd_recv(b->config.link, &news, sizeof(news), fds, &n_fds);
+	ssize_t got = fd_recv(b->config.link, &said, sizeof(said), fds, &n_fds);
 	for (size_t i = 0; i < FD_PASS_MAX; i++)
 		fd_close(&fds[i]);
-	if (got == sizeof(news) && !b->ready) {
+	if (got == sizeof(said.news) && !b->ready) {
 		b->ready = 1;
-		b->level = news.level;
+		b->level = said.news.level;
+	} else if (got > 0 && b->ready) {
+		record_for_worker(b, &said.audit, (size_t)got);
 	} else if (got != -EAGAIN) {
 		/* The worker is ending, and its pidfd will say how. */
 		end(b, "the worker has closed its link");
@@ -333,6 +409,7 @@ static void worker_ended(struct broker *b)
 	if (waitpid(b->config.worker, &status, WNOHANG) != b->config.worker)
 		return;
 	b->ended = 1;
+	record_end(b, status);
 	if (WIFSIGNALED(status)) {
 		b->status = 128 + WTERMSIG(status);
 		log_error("the worker was killed by signal %d; QEMU is killed with it",

@@ -25,6 +25,7 @@
 #include <sys/types.h>
 
 #include "base/spawn.h"
+#include "policy/audit.h"
 #include "sandbox/phases.h"
 
 #define BROKER_CLIENTS_MAX 8 /* of each socket, at a time */
@@ -44,9 +45,10 @@ struct broker_config {
 	int window_ms, grace_ms; /* LAUNCH_WINDOW_MS, BROKER_GRACE_MS */
 	/* Descriptors, taken over on success. */
 	int launch_listener, control_listener;
-	int link;	   /* SOCK_SEQPACKET, to the worker */
-	int qemu_ctrl;	   /* QEMU's end of the vTPM's control channel */
-	int qemu_lifeline; /* QEMU's end of the lifeline */
+	int link;	     /* SOCK_SEQPACKET, to the worker */
+	int qemu_ctrl;	     /* QEMU's end of the vTPM's control channel */
+	int qemu_lifeline;   /* QEMU's end of the lifeline */
+	struct audit *audit; /* taken over on success; NULL: nothing is recorded (tests) */
 };
 
 struct broker;

@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "worker/ctrl.h"
+#include "worker/report.h"
 
 enum { SLOT_LINK, SLOT_LIFELINE, SLOT_CTRL, N_SLOTS };
 
@@ -50,8 +51,8 @@ static int timeout_ms(const struct loop *l)
 /* Why it ended, or NULL to go on. */
 static const char *turn(struct loop *l, int *rc)
 {
-	/* Nothing is ever read from link or lifeline: only their end counts. */
-	struct pollfd slots[N_SLOTS] = { { .fd = l->config->link },
+	/* Nothing is ever said over the lifeline: only its end counts. */
+	struct pollfd slots[N_SLOTS] = { { .fd = l->config->link, .events = POLLIN },
 					 { .fd = l->config->lifeline },
 					 { .fd = -1 } };
 	if (l->ctrl)
@@ -60,7 +61,7 @@ static const char *turn(struct loop *l, int *rc)
 		*rc = errno == EINTR ? 0 : -errno;
 		return *rc < 0 ? "poll failed" : NULL;
 	}
-	if (slots[SLOT_LINK].revents)
+	if (slots[SLOT_LINK].revents && report_drain(l->config->link) < 0)
 		return "the broker has closed its link";
 	if (slots[SLOT_LIFELINE].revents)
 		return "QEMU has ended";

@@ -84,7 +84,8 @@ static int broker_main(struct order *order, struct places *places, struct channe
 					      .control_listener = places->control_listener,
 					      .link = channels->link[0],
 					      .qemu_ctrl = channels->ctrl[0],
-					      .qemu_lifeline = channels->lifeline[0] };
+					      .qemu_lifeline = channels->lifeline[0],
+					      .audit = places->audit };
 	int rc = phases_enter(order->worker_uid, &f);
 	if (rc >= 0)
 		rc = broker_new(&config, &broker, &f);
@@ -217,6 +218,8 @@ static int worker_main(struct order *order, struct places *places, struct channe
 	struct worker w CLEANUP(worker_done) = { 0 };
 	fd_close(&places->launch_listener);
 	fd_close(&places->control_listener);
+	audit_free(places->audit);
+	places->audit = NULL;
 	channels_close(channels, 0);
 	/* The broker decides when it is time to end. */
 	signal(SIGTERM, SIG_IGN);

@@ -22,6 +22,8 @@ void places_done(struct places *p)
 	fd_close(&p->log);
 	fd_close(&p->launch_listener);
 	fd_close(&p->control_listener);
+	audit_free(p->audit);
+	p->audit = NULL;
 }
 
 static int open_log(const char *uuid, int *log, struct fault *f)
@@ -38,6 +40,15 @@ static int open_log(const char *uuid, int *log, struct fault *f)
 	if (*log < 0)
 		return fault_set(f, -errno, "%s/%s: %s", PATH_LOG, name, err_text(-errno));
 	return 0;
+}
+
+static int open_audit(struct audit **audit, struct fault *f)
+{
+	CLEANUP_FD int log = open(PATH_LOG, OPEN_FOLDER);
+	CLEANUP_FD int registry = open(PATH_REGISTRY, OPEN_FOLDER);
+	if (log < 0 || registry < 0)
+		return fault_set(f, -errno, "the audit log: %s", err_text(-errno));
+	return audit_open(log, registry, audit, f);
 }
 
 static int open_host_key(int *fd, struct fault *f)
@@ -103,6 +114,8 @@ int places_open(const uint8_t vm[static UUID_BYTES], uid_t worker_uid, uid_t qem
 		rc = open_host_key(&p.host_key, f);
 	if (rc >= 0)
 		rc = open_state(uuid, worker_uid, &p.state, f);
+	if (rc >= 0)
+		rc = open_audit(&p.audit, f);
 	if (rc < 0)
 		return rc;
 	char run_path[sizeof(PATH_RUN) + UUID_TEXT_SIZE];

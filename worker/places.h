@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/uuid.h"
+#include "policy/audit.h"
 
 struct places {
 	int host_key;	      /* PATH_HOST_KEY, for reading */
@@ -19,9 +20,10 @@ struct places {
 	int log;	      /* PATH_LOG/UUID.log, for appending */
 	int launch_listener;  /* PATH_RUN/UUID/launch.sock, 0600, QEMU's uid */
 	int control_listener; /* PATH_RUN/UUID/control.sock, 0600, root */
+	struct audit *audit;  /* the host's audit log and its anchor; the broker's */
 };
 
-#define PLACES_NONE ((struct places){ -1, -1, -1, -1, -1 })
+#define PLACES_NONE ((struct places){ -1, -1, -1, -1, -1, NULL })
 
 /*
  * Open all of it for VM, whose state must belong to WORKER_UID.  The caller holds the VM's lock, so
