@@ -18,6 +18,9 @@
 
 #define CLI_HELP 1
 
+int cmd_audit_show(int argc, char **argv, struct fault *f) MUST_CHECK;
+int cmd_audit_verify(int argc, char **argv, struct fault *f) MUST_CHECK;
+int cmd_audit_report(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_host_init(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_host_show(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_key_new(int argc, char **argv, struct fault *f) MUST_CHECK;

@@ -18,6 +18,9 @@ static const char HELP[] =
 	"  shieldvm host init            make the host's key, its EK CA, folders and libvirt hook\n"
 	"  shieldvm host show            the host's public key, for the owners of VMs\n"
 	"  shieldvm status [VM]          running workers\n"
+	"  shieldvm audit show           who was refused what, and what happened to VMs\n"
+	"  shieldvm audit verify         whether that log is whole and unchanged\n"
+	"  shieldvm audit report         how often, by VM, rule and day\n"
 	"For the owner of a VM:\n"
 	"  shieldvm key new FILE         make an owner key\n"
 	"  shieldvm key show FILE        its public half and thumbprint\n"
@@ -32,6 +35,36 @@ static const struct command {
 	int (*run)(int argc, char **argv, struct fault *f);
 	const char *help;
 } COMMANDS[] = {
+	{ "audit", "show", cmd_audit_show,
+	  "usage: shieldvm audit show [--vm UUID] [--since TIME] [--json] [--log FILE]\n"
+	  "\n"
+	  "Prints the host's audit log, oldest record first: a line for each refusal, start, stop "
+	  "and\n"
+	  "use of a VM's key. It does not verify the log.\n"
+	  "  --vm UUID     only this VM's records\n"
+	  "  --since TIME  only records from then on: 2026-11-22 or 2026-11-22T03:18:38Z (UTC)\n"
+	  "  --json        one record a line, as it is in the log\n"
+	  "  --log FILE    this log (and FILE.1, FILE.2 ...) instead of the host's\n" },
+	{ "audit", "verify", cmd_audit_verify,
+	  "usage: shieldvm audit verify [--json] [--log FILE] [--head FILE] [--anchor FILE]\n"
+	  "                             [--host-key PUB]\n"
+	  "\n"
+	  "Verifies the chain of the audit log, its anchor and the host's signature. If something "
+	  "was\n"
+	  "edited, dropped, put in or cut off, it says what and where, and exits with 1.\n"
+	  "On another machine it needs copies of the log and of what the host keeps in\n"
+	  "/var/lib/shieldvm/registry; an older audit.signed is of use too: it shows whether the\n"
+	  "log was changed since.\n"
+	  "  --log FILE      the log; FILE.1, FILE.2 ... are its older files\n"
+	  "  --head FILE     a copy of audit.head from the same moment\n"
+	  "  --anchor FILE   a copy of audit.signed, with --host-key\n"
+	  "  --host-key PUB  the host's public key (shieldvm host show)\n" },
+	{ "audit", "report", cmd_audit_report,
+	  "usage: shieldvm audit report [--vm UUID] [--since TIME] [--json] [--log FILE]\n"
+	  "\n"
+	  "Counts the audit log's records by day, VM, event and rule. It does not verify the "
+	  "log.\n"
+	  "Options as for audit show; --json is one list.\n" },
 	{ "host", "init", cmd_host_init,
 	  "usage: shieldvm host init\n"
 	  "\n"

@@ -74,6 +74,22 @@ static int lock_registry(struct fault *f)
 	return fd_take(&fd);
 }
 
+int folders_audit(int *log_dir, int *registry, struct fault *f)
+{
+	CLEANUP_FD int state = root_folder(AT_FDCWD, PATH_STATE, 0711, f);
+	if (state < 0)
+		return state;
+	CLEANUP_FD int log = root_folder(AT_FDCWD, PATH_LOG, 0750, f);
+	if (log < 0)
+		return log;
+	int fd = root_folder(AT_FDCWD, PATH_REGISTRY, 0700, f);
+	if (fd < 0)
+		return fd;
+	*registry = fd;
+	*log_dir = fd_take(&log);
+	return 0;
+}
+
 /* The lowest uid of the workers' range that no folder in ROOT belongs to. */
 static int free_uid(int root, uid_t *uid, struct fault *f)
 {

@@ -48,6 +48,9 @@ void folders_done(struct folders *o);
  */
 int folders_set_aside(int state_fd, const char *suffix, struct fault *f) MUST_CHECK;
 
+/* PATH_LOG and PATH_REGISTRY for the audit log, made if missing; the caller's. */
+int folders_audit(int *log_dir, int *registry, struct fault *f) MUST_CHECK;
+
 /* Remove PATH_RUN/UUID, unless a worker of VM still lives (ERR_STATE).  0 if there is none. */
 int folders_clear_run(const uint8_t vm[static UUID_BYTES], struct fault *f) MUST_CHECK;
 

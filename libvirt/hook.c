@@ -27,6 +27,7 @@
 #include "libvirt/control.h"
 #include "libvirt/domain.h"
 #include "libvirt/folders.h"
+#include "libvirt/recorder.h"
 #include "libvirt/registry.h"
 #include "libvirt/spawner.h"
 
@@ -40,10 +41,13 @@ struct call {
 	const char *protector_text;
 	struct protector *protector;
 	const struct protector_facts *facts;
+	struct recorder *recorder;
+	const char *rule; /* for the audit, should what is tried next be refused */
 };
 
 static void call_done(struct call *c)
 {
+	recorder_free(c->recorder);
 	protector_free(c->protector);
 	domain_free(c->domain);
 }
@@ -60,12 +64,13 @@ static int qemu_uid(uid_t *uid, struct fault *f)
 }
 
 /* Bring the registry up to date for this start; *NEXT is what it says then. */
-static int admit(const struct call *c, const struct folders *folders, struct registry *next,
+static int admit(struct call *c, const struct folders *folders, struct registry *next,
 		 int *may_be_new, struct fault *f)
 {
 	struct registry old;
 	enum registry_birth birth;
 	char owner[JWK_THUMBPRINT_SIZE];
+	c->rule = "vtpm.registry";
 	int rc = jwk_thumbprint(protector_owner(c->protector), owner);
 	if (rc < 0)
 		return fault_set(f, rc, "the owner's key: %s", err_text(rc));
@@ -73,6 +78,10 @@ static int admit(const struct call *c, const struct folders *folders, struct reg
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	rc = registry_admit(rc < 0 ? NULL : &old, owner, c->facts->tpm_id, next, &birth, f);
+	if (rc == ERR_STATE)
+		c->rule = "vtpm.replaced";
+	else if (rc == ERR_AUTH)
+		c->rule = "protector.owner";
 	if (rc < 0)
 		return rc;
 	if (birth == REGISTRY_REPLACES) {
@@ -88,8 +97,35 @@ static int admit(const struct call *c, const struct folders *folders, struct reg
 	return *may_be_new ? registry_write(folders->registry, c->facts->vm, next, f) : 0;
 }
 
+/* Which rule a worker's refusal with RC comes under. */
+static const char *worker_rule(int rc)
+{
+	if (rc == ERR_RECIPIENT)
+		return "protector.recipient";
+	if (rc == -ENOENT && access(PATH_HOST_KEY, F_OK) < 0)
+		return "host.key";
+	if (rc == ERR_STATE || rc == ERR_LIMIT || rc == ERR_CRYPTO ||
+	    (rc < 0 && rc > -4096 && rc != -ENOENT))
+		return "worker.start";
+	return "vtpm.state";
+}
+
+/*
+ * Put on record that the worker has the VM's key, and sign: before the worker may be used, so that
+ * no key is in use that is not on record.
+ */
+static int record_key_use(const struct call *c, int made, struct fault *f)
+{
+	int rc = recorder_write(c->recorder, AUDIT_KEY_USE, AUDIT_DONE, "protector.recipient",
+				"the worker has unwrapped the VM key with this host's key", f);
+	if (rc >= 0 && made)
+		rc = recorder_write(c->recorder, AUDIT_TPM_MADE, AUDIT_DONE, "vtpm.state",
+				    "a new vTPM was manufactured", f);
+	return rc < 0 ? rc : recorder_sign(c->recorder, f);
+}
+
 /* Start the worker in its FOLDERS, and write down that its TPM is made. */
-static int spawn(const struct call *c, const struct folders *folders, uid_t qemu, struct fault *f)
+static int spawn(struct call *c, const struct folders *folders, uid_t qemu, struct fault *f)
 {
 	struct registry registry;
 	int may_be_new, made;
@@ -105,21 +141,32 @@ static int spawn(const struct call *c, const struct folders *folders, uid_t qemu
 					     .may_be_new = may_be_new,
 					     .lock = folders->lock };
 	rc = spawner_run(&order, &made, f);
-	if (rc < 0 || !may_be_new)
+	c->rule = worker_rule(rc);
+	if (rc >= 0 && may_be_new) {
+		registry.made = 1;
+		c->rule = "vtpm.registry";
+		rc = registry_write(folders->registry, c->facts->vm, &registry, f);
+	}
+	if (rc < 0)
 		return rc;
-	registry.made = 1;
-	return registry_write(folders->registry, c->facts->vm, &registry, f);
+	c->rule = "audit.log";
+	return record_key_use(c, made, f);
 }
 
-static int prepare(const struct call *c, struct fault *f)
+static int prepare(struct call *c, struct fault *f)
 {
 	CLEANUP_FOLDERS struct folders folders = { -1, -1, -1, 0 };
 	uid_t qemu;
+	c->rule = "domain.rules";
 	int rc = domain_check(c->domain, c->facts, f);
-	if (rc >= 0)
+	if (rc >= 0) {
+		c->rule = "host.folders";
 		rc = qemu_uid(&qemu, f);
+	}
 	if (rc >= 0)
 		rc = folders_open(c->facts->vm, &folders, f);
+	if (rc == ERR_STATE)
+		c->rule = "vm.running";
 	if (rc < 0)
 		return rc;
 	rc = spawn(c, &folders, qemu, f);
@@ -133,17 +180,33 @@ static int prepare(const struct call *c, struct fault *f)
 	return rc;
 }
 
-static int start(const struct call *c, struct fault *f)
+static int start(struct call *c, struct fault *f)
 {
 	struct control_reply reply;
 	/* Again: libvirt has settled since what a network or a device pool gives the domain. */
+	c->rule = "domain.rules";
 	int rc = domain_check(c->domain, c->facts, f);
-	return rc < 0 ? rc : control_ask(c->facts->vm, CONTROL_ARM, &reply, f);
+	if (rc < 0)
+		return rc;
+	c->rule = "worker.ready";
+	rc = control_ask(c->facts->vm, CONTROL_STATUS, &reply, f);
+	if (rc < 0)
+		return rc;
+	/* On record before it happens. */
+	c->rule = "audit.log";
+	rc = recorder_write(c->recorder, AUDIT_START, AUDIT_DONE, "", "libvirt starts QEMU", f);
+	if (rc >= 0)
+		rc = recorder_sign(c->recorder, f);
+	if (rc < 0)
+		return rc;
+	c->rule = "worker.ready";
+	return control_ask(c->facts->vm, CONTROL_ARM, &reply, f);
 }
 
-static int started(const struct call *c, struct fault *f)
+static int started(struct call *c, struct fault *f)
 {
 	struct control_reply reply;
+	c->rule = "launch.bypassed";
 	return control_ask(c->facts->vm, CONTROL_LAUNCHED, &reply, f);
 }
 
@@ -153,9 +216,10 @@ static int started(const struct call *c, struct fault *f)
  * this is the end of a failed attempt to start a VM that runs already (prepare was refused for it),
  * and that VM must not be harmed; if not, a stranger has the vTPM, and must not keep it.
  */
-static int release(const struct call *c, struct fault *f)
+static int release(struct call *c, struct fault *f)
 {
 	struct control_reply reply;
+	c->rule = "vm.running";
 	int64_t deadline = clock_ms() + RELEASE_WAIT_MS;
 	for (;;) {
 		struct fault ignored = { 0 };
@@ -167,25 +231,35 @@ static int release(const struct call *c, struct fault *f)
 					 "the VM's QEMU (pid %d) runs, and so does its worker",
 					 (int)reply.qemu_pid);
 	}
+	c->rule = "worker.stop";
 	int rc = control_stop(c->facts->vm, f);
 	return rc < 0 ? rc : folders_clear_run(c->facts->vm, f);
 }
 
-/* The protector was verified to get here, and that is all there is to do. */
-static int accept_verified(const struct call *c, struct fault *f)
+/* The protector was verified to get here, and all that is left to do is to put that on record. */
+static int accept_migration(struct call *c, struct fault *f)
 {
-	(void)c;
-	(void)f;
-	return 0;
+	c->rule = "audit.log";
+	return recorder_write(c->recorder, AUDIT_MIGRATE, AUDIT_DONE, "", "a migration may come in",
+			      f);
+}
+
+static int accept_restore(struct call *c, struct fault *f)
+{
+	c->rule = "audit.log";
+	return recorder_write(c->recorder, AUDIT_RESTORE, AUDIT_DONE, "",
+			      "a saved state may be used", f);
 }
 
 static const struct operation {
 	const char *name;
-	int (*run)(const struct call *c, struct fault *f);
+	int (*run)(struct call *c, struct fault *f);
+	int ends; /* goes on without an audit log: a VM must always be able to end */
 } OPERATIONS[] = {
-	{ "prepare", prepare },		{ "start", start },	{ "started", started },
-	{ "stopped", release },		{ "release", release }, { "migrate", accept_verified },
-	{ "restore", accept_verified },
+	{ "prepare", prepare, 0 },	  { "start", start, 0 },
+	{ "started", started, 0 },	  { "stopped", release, 1 },
+	{ "release", release, 1 },	  { "migrate", accept_migration, 0 },
+	{ "restore", accept_restore, 0 },
 };
 
 static const struct operation *find_operation(const char *name)
@@ -203,6 +277,7 @@ static int read_call(const struct buf *xml, struct call *c, struct fault *f)
 	/* Other people's domains must not depend on what our parser thinks of them. */
 	if (!memmem(xml->data, xml->len, SHIELD_NAMESPACE, strlen(SHIELD_NAMESPACE)))
 		return 0;
+	c->rule = "domain.form";
 	int rc = domain_parse((const char *)xml->data, xml->len, &c->domain, f);
 	if (rc < 0)
 		return rc;
@@ -210,8 +285,10 @@ static int read_call(const struct buf *xml, struct call *c, struct fault *f)
 	if (!c->protector_text)
 		return 0;
 	rc = protector_parse(c->protector_text, strlen(c->protector_text), &c->protector, f);
+	c->rule = rc == ERR_AUTH ? "protector.signature" : "protector.form";
 	if (rc < 0)
 		return rc;
+	c->rule = "protector.vm";
 	c->facts = protector_facts(c->protector);
 	rc = domain_uuid(c->domain, uuid);
 	if (rc < 0)
@@ -227,17 +304,55 @@ static int read_call(const struct buf *xml, struct call *c, struct fault *f)
 	return 0;
 }
 
-static int run(const struct operation *op, struct fault *f)
+/* What records are about is what was verified, or else what the XML says. */
+static void tell_recorder(const struct call *c)
+{
+	uint8_t uuid[UUID_BYTES];
+	int known = c->domain && domain_uuid(c->domain, uuid) >= 0;
+	recorder_about(c->recorder, known ? uuid : NULL, c->domain ? domain_name(c->domain) : "",
+		       c->facts ? level_name(c->facts->level) : NULL);
+}
+
+/* One record for a refused call.  It stays refused if there can be none. */
+static void record_refusal(const struct call *c, const struct fault *why, int rc)
+{
+	char rule[AUDIT_RULE_MAX];
+	struct fault ignored = { 0 };
+	if (!c->recorder)
+		return;
+	(void)!recorder_write(c->recorder, AUDIT_REFUSED, AUDIT_NO,
+			      recorder_rule(why, c->rule, rule),
+			      why->text[0] ? why->text : err_text(rc), &ignored);
+	(void)!recorder_sign(c->recorder, &ignored);
+}
+
+static int run(const struct operation *op, const char *request, struct fault *f)
 {
 	CLEANUP_BUF struct buf xml = BUF_INIT(XML_MAX);
 	struct call c CLEANUP(call_done) = { 0 };
 	int rc = fd_read_all(STDIN_FILENO, &xml);
+	if (rc < 0) {
+		c.rule = "domain.form";
+		fault_set(f, rc, "the domain's XML cannot be read: %s", err_text(rc));
+	} else {
+		rc = read_call(&xml, &c, f);
+	}
+	if (rc >= 0 && !c.protector)
+		return 0;
+	struct fault no_log = { 0 };
+	int opened = recorder_open(request, &c.recorder, &no_log);
+	if (rc >= 0 && opened < 0 && !op->ends)
+		return fault_set(f, opened, "refused, as it cannot be put on record: %s",
+				 no_log.text);
+	if (c.recorder)
+		tell_recorder(&c);
+	if (rc >= 0)
+		rc = op->run(&c, f);
 	if (rc < 0)
-		return fault_set(f, rc, "the domain's XML cannot be read: %s", err_text(rc));
-	rc = read_call(&xml, &c, f);
-	if (rc < 0 || !c.protector)
-		return rc;
-	return op->run(&c, f);
+		record_refusal(&c, f, rc);
+	else if (c.recorder && recorder_sign(c.recorder, &no_log) < 0 && !op->ends)
+		rc = fault_set(f, no_log.rc, "%s", no_log.text);
+	return rc;
 }
 
 int main(int argc, char **argv)
@@ -264,7 +379,9 @@ int main(int argc, char **argv)
 	clearenv();
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
-	int rc = run(op, &f);
+	char request[AUDIT_REQUEST_MAX];
+	snprintf(request, sizeof(request), "hook %s %s", argv[2], argv[3]);
+	int rc = run(op, request, &f);
 	if (rc >= 0)
 		return EXIT_DONE;
 	fprintf(stderr, "shieldvm-hook: %s\n", f.text[0] ? f.text : err_text(rc));

@@ -283,6 +283,9 @@ int main(int argc, char **argv)
 	int rc = phases_early(SPAWN_FD, &f);
 	if (rc >= 0)
 		rc = order_receive(SPAWN_FD, &order, &f);
+	/* The broker hashes its audit records. */
+	if (rc >= 0)
+		rc = crypto_init();
 	if (rc >= 0)
 		rc = places_open(order.vm, order.worker_uid, order.qemu_uid, &places, &f);
 	if (rc >= 0)

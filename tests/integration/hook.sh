@@ -90,8 +90,12 @@ for pid in "$broker" "$worker"; do
 	check "$pid is not dumpable" test "$(stat -c %u "/proc/$pid/environ")" = 0
 	check "$pid may dump no core" grep -qE '^Max core file size +0 +0' "/proc/$pid/limits"
 	# A pipe that nobody can write to is where libtpms' own messages go.
+	audit=
+	if [ "$pid" = "$broker" ]; then
+		audit='| /var/log/shieldvm/audit.jsonl$| /var/lib/shieldvm/registry/audit.head$'
+	fi
 	check "$pid holds no key and no foreign file" bash -c \
-		"! ls -l /proc/$pid/fd | grep -vE ' (socket|anon_inode|pipe):| /dev/null$| $state| /var/log/shieldvm/$uuid.log$| $run/lock$|^total'"
+		"! ls -l /proc/$pid/fd | grep -vE ' (socket|anon_inode|pipe):| /dev/null$| $state| /var/log/shieldvm/$uuid.log$| $run/lock$|^total$audit'"
 done
 check 'the broker holds nothing of the state' bash -c "! ls -l /proc/$broker/fd | grep -q $state"
 refused 'a second prepare of the same VM' 'another worker of this VM still runs' hook prepare

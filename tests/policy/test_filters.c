@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -383,7 +384,11 @@ static void test_live(void **state)
 		{ "pidfd_send_signal STOP", SYS_pidfd_send_signal, { -1, SIGSTOP, 0, 0 }, 0 },
 		{ "mprotect", SYS_mprotect, { 0, 4096, PROT_READ }, 0 },
 		{ "renameat2 swap", SYS_renameat2, { -1, (long)"a", -1, (long)"b", 2 }, 0 },
-		{ "pwrite64", SYS_pwrite64, { -1, 0, 0, 0 }, 0 },
+		{ "pwrite64", SYS_pwrite64, { -1, 0, 0, 0 }, 1 },
+		{ "ftruncate", SYS_ftruncate, { -1, 0, 0, 0 }, 0 },
+		{ "flock", SYS_flock, { -1, LOCK_EX | LOCK_NB }, 1 },
+		{ "flock that waits", SYS_flock, { -1, LOCK_EX }, 0 },
+		{ "fcntl", SYS_fcntl, { -1, F_SETFL, 0 }, 0 },
 	};
 	try_calls(&filter_worker, both, sizeof(both) / sizeof(both[0]));
 	try_calls(&filter_broker, both, sizeof(both) / sizeof(both[0]));
