@@ -188,10 +188,11 @@ static int read_signed(const struct audit_options *o, struct proof *p, struct fa
 	if (!o->anchor && access(path, F_OK) < 0 && errno == ENOENT) {
 		if (p->head.seq == 0 || access(HOST_PUB, F_OK) < 0)
 			return 0;
-		return fault_set(f, ERR_AUTH,
-				 "%s is missing: it was removed, or libvirt has started or stopped no "
-				 "shielded VM since shieldvm host init",
-				 path);
+		return fault_set(
+			f, ERR_AUTH,
+			"%s is missing: it was removed, or libvirt has started or stopped no "
+			"shielded VM since shieldvm host init",
+			path);
 	}
 	int rc = jwk_read_file(o->host_key ? o->host_key : HOST_PUB, 0, &key, f);
 	if (rc >= 0)

@@ -12,7 +12,9 @@ _shieldvm() {
 	local command=${COMP_WORDS[1]:-} words=
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		words='host key shield status --help --version'
+		words='audit host key shield status --help --version'
+	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = audit ]; then
+		words='show verify report --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = host ]; then
 		words='init show --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = key ]; then
@@ -25,10 +27,12 @@ _shieldvm() {
 			console.parallel console.serial crash.pstore device.filesystem device.hostdev
 			device.redirdev device.smartcard device.vhost-user disk.fdgroup disk.transient
 			memory.hugepages memory.nvdimm memory.shared' ;;
-		--remove-host) return ;;
-		--owner | --host | --add-host | -o | --output) ;;
+		--remove-host | --vm | --since) return ;;
+		--log | --head | --anchor | --host-key | --owner | --host | --add-host | -o | --output) ;;
 		*)
 			case $command${COMP_WORDS[2]:+/${COMP_WORDS[2]}} in
+			audit/verify) words='--json --log --head --anchor --host-key --help' ;;
+			audit/*) words='--vm --since --json --log --help' ;;
 			key/rewrap) words='--owner --add-host --remove-host --new-tpm -o --help' ;;
 			host/* | key/*) words=--help ;;
 			shield/*) words='--owner --host --level --allow --strip -o --help' ;;

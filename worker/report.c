@@ -63,9 +63,9 @@ int report_send(int link, struct broker_audit *m)
 int report_take(const struct broker_audit *m, size_t n, struct audit_record *out)
 {
 	if (n != sizeof(*m) || m->magic != REPORT_MAGIC || m->event >= AUDIT_REPAIRED ||
-	    (m->channel != AUDIT_BY_MONITOR && m->channel != AUDIT_BY_VTPM) || m->verdict > AUDIT_NO ||
-	    !memchr(m->rule, 0, sizeof(m->rule)) || !memchr(m->request, 0, sizeof(m->request)) ||
-	    !memchr(m->reason, 0, sizeof(m->reason)))
+	    (m->channel != AUDIT_BY_MONITOR && m->channel != AUDIT_BY_VTPM) ||
+	    m->verdict > AUDIT_NO || !memchr(m->rule, 0, sizeof(m->rule)) ||
+	    !memchr(m->request, 0, sizeof(m->request)) || !memchr(m->reason, 0, sizeof(m->reason)))
 		return ERR_FORMAT;
 	*out = AUDIT_RECORD((enum audit_event)m->event, (enum audit_channel)m->channel,
 			    (enum audit_verdict)m->verdict);

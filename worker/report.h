@@ -40,8 +40,8 @@ void report_init(struct broker_audit *m, enum audit_event event, enum audit_chan
  * sendmsg(2), recvmsg(2), poll(2), clock_gettime(2). */
 int report_send(int link, struct broker_audit *m) MUST_CHECK;
 
-/* The broker's side: M, of N bytes, as a record without VM, name and level.  A worker speaks for the
- * monitor and the vTPM and for nobody else.  ERR_FORMAT. */
+/* The broker's side: M, of N bytes, as a record without VM, name and level.  A worker speaks for
+ * the monitor and the vTPM and for nobody else.  ERR_FORMAT. */
 int report_take(const struct broker_audit *m, size_t n, struct audit_record *out) MUST_CHECK;
 
 /* After poll(2) reported an event on LINK: drop an answer that came too late.  0, or -EPIPE if the

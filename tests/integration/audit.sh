@@ -187,7 +187,7 @@ cp -a $work/log/. /var/log/shieldvm/
 check 'the log is whole on the small disk' shieldvm audit verify
 dd if=/dev/zero of=/var/log/shieldvm/ballast bs=1k status=none 2>/dev/null || true
 before=$(records)
-for i in 1 2 3 4 5 6 7 8 9 10 11 12; do hook restore >$work/said 2>&1 || break; done
+for _ in {1..12}; do hook restore >$work/said 2>&1 || break; done
 check 'a full disk: refused' grep -q 'audit log cannot be written: No space left' $work/said
 refused 'no VM starts' 'audit log cannot be written|No space' hook prepare
 check 'nothing of it runs' none_left
