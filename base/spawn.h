@@ -22,7 +22,7 @@
 #include "base/uuid.h"
 
 #define SPAWN_MAGIC   0x53485644U /* "SHVD" */
-#define SPAWN_VERSION 1
+#define SPAWN_VERSION 2
 #define SPAWN_FD      3
 #define SPAWN_NAME_MAX                                                                             \
 	256 /* bytes of a domain's name, with the NUL; longer names are cut for the log */
@@ -69,6 +69,13 @@ struct spawn_certificate {
 	uint8_t der[SPAWN_CERT_MAX];
 };
 
+/*
+ * launch_request carries libvirt's monitor listener; a reply whose rc is 0 carries, in this order,
+ * QEMU's ends of the vTPM's control channel and of the lifeline, and the listener that takes the
+ * place of libvirt's.
+ */
+enum { LAUNCH_FD_CTRL, LAUNCH_FD_LIFELINE, LAUNCH_FD_MONITOR, LAUNCH_FDS };
+
 struct launch_request {
 	uint32_t magic, version;
 	uint8_t vm[UUID_BYTES];
@@ -76,7 +83,7 @@ struct launch_request {
 
 struct launch_reply {
 	uint32_t magic, version;
-	int32_t rc; /* 0: the descriptor is attached */
+	int32_t rc; /* 0: the descriptors are attached */
 	char text[FAULT_TEXT_MAX];
 };
 

@@ -8,6 +8,7 @@
 #include "base/paths.h"
 #include "cli/cli.h"
 #include "libvirt/shield.h"
+#include "policy/qmp_rules.h"
 
 struct shield_command {
 	const char *owner, *output;
@@ -23,7 +24,7 @@ static void command_done(struct shield_command *s)
 
 static int add_allowed(struct protector_facts *facts, const char *id, struct fault *f)
 {
-	if (!domain_rule_allowable(id))
+	if (!domain_rule_allowable(id) && !qmp_rule_allowable(id))
 		return fault_set(f, ERR_USAGE,
 				 "--allow %s: not a rule that an owner may allow (see shieldvm(1),"
 				 " RULES)",

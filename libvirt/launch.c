@@ -3,8 +3,10 @@
  * shieldvm-launch: the <emulator> of a shielded domain.
  *
  * libvirt starts it where it would start QEMU, and it becomes QEMU: same pid, same descriptors.  A
- * capability probe goes straight through.  For a domain it checks the arguments, fetches QEMU's end
- * of the vTPM's control channel from the VM's broker, and puts it where the TPM's socket was named.
+ * capability probe goes straight through.  For a domain it checks the arguments, gives libvirt's
+ * monitor listener to the VM's broker, and fetches from there QEMU's end of the vTPM's control
+ * channel, which it puts where the TPM's socket was named, and another listener, which it puts in
+ * the place of libvirt's.
  *
  * It runs as QEMU's user with an environment and arguments that are somebody else's, and is not the
  * trust root: it holds no secret.  Statically linked, so that no loader looks at that environment
@@ -34,7 +36,7 @@
 extern char **environ;
 
 struct grant {
-	int ctrl, lifeline;
+	int ctrl, lifeline, monitor;
 };
 
 static int connect_broker(const char *uuid, struct fault *f)
@@ -79,8 +81,9 @@ static int receive_grant(int sock, struct grant *out, struct fault *f)
 		return fault_set(f, -ETIMEDOUT, "the VM's broker does not answer");
 	ssize_t got = fd_recv(sock, &reply, sizeof(reply), fds, &n_fds);
 	if (got == sizeof(reply) && reply.magic == SPAWN_MAGIC && reply.version == SPAWN_VERSION &&
-	    reply.rc == 0 && n_fds == 2) {
-		*out = (struct grant){ fds[0], fds[1] };
+	    reply.rc == 0 && n_fds == LAUNCH_FDS) {
+		*out = (struct grant){ fds[LAUNCH_FD_CTRL], fds[LAUNCH_FD_LIFELINE],
+				       fds[LAUNCH_FD_MONITOR] };
 		return 0;
 	}
 	for (size_t i = 0; i < FD_PASS_MAX; i++)
@@ -92,16 +95,16 @@ static int receive_grant(int sock, struct grant *out, struct fault *f)
 	return fault_set(f, ERR_STATE, "the VM's broker has gone, or is of another version");
 }
 
-static int ask_broker(const uint8_t vm[static UUID_BYTES], struct grant *out, struct fault *f)
+static int ask_broker(const struct qemu_args *args, struct grant *out, struct fault *f)
 {
 	struct launch_request request = { .magic = SPAWN_MAGIC, .version = SPAWN_VERSION };
 	char uuid[UUID_TEXT_SIZE];
-	uuid_format(vm, uuid);
+	uuid_format(args->vm, uuid);
 	CLEANUP_FD int sock = connect_broker(uuid, f);
 	if (sock < 0)
 		return sock;
-	memcpy(request.vm, vm, UUID_BYTES);
-	int rc = fd_send(sock, &request, sizeof(request), NULL, 0);
+	memcpy(request.vm, args->vm, UUID_BYTES);
+	int rc = fd_send(sock, &request, sizeof(request), &args->monitor_fd, 1);
 	if (rc < 0)
 		return fault_set(f, rc, "the VM's broker cannot be asked: %s", err_text(rc));
 	return receive_grant(sock, out, f);
@@ -132,7 +135,7 @@ static int become_qemu(char *const *argv, struct fault *f)
 static int run(int argc, char **argv, struct fault *f)
 {
 	struct qemu_args args;
-	struct grant grant = { -1, -1 };
+	struct grant grant = { -1, -1, -1 };
 	static char qemu[] = PATH_QEMU;
 	if (launchargs_kind(argc, argv) != LAUNCHARGS_SHIELDED) {
 		argv[0] = qemu;
@@ -140,7 +143,7 @@ static int run(int argc, char **argv, struct fault *f)
 	}
 	int rc = qemu_args_check(argc, argv, &args, f);
 	if (rc >= 0)
-		rc = ask_broker(args.vm, &grant, f);
+		rc = ask_broker(&args, &grant, f);
 	if (rc >= 0)
 		rc = arm_lifeline(grant.lifeline, f);
 	if (rc < 0)
@@ -148,6 +151,9 @@ static int run(int argc, char **argv, struct fault *f)
 	/* Both are QEMU's: one by its number in the arguments, one just to be there. */
 	if (fcntl(grant.ctrl, F_SETFD, 0) < 0 || fcntl(grant.lifeline, F_SETFD, 0) < 0)
 		return fault_set(f, -errno, "F_SETFD: %s", err_text(-errno));
+	/* QEMU finds the worker where its arguments name libvirt's listener. */
+	if (dup2(grant.monitor, args.monitor_fd) < 0)
+		return fault_set(f, -errno, "dup2: %s", err_text(-errno));
 	return become_qemu(launchargs_vector(argc, argv, qemu, &args, grant.ctrl), f);
 }
 

@@ -18,16 +18,10 @@
 #include <stddef.h>
 
 #include "crypto/protector.h"
+#include "policy/verdict.h"
 
 #define SHIELD_NAMESPACE "urn:shieldvm:shield:1"
 #define QEMU_NAMESPACE	 "http://libvirt.org/schemas/domain/qemu/1.0"
-
-enum verdict {
-	VERDICT_OK,
-	VERDICT_NOTICE, /* allowed; whoever shields the domain is told */
-	VERDICT_OWNER,	/* refused unless the owner's protector allows this rule id */
-	VERDICT_REFUSE,
-};
 
 enum rule_kind { RULE_FORBIDS, RULE_REQUIRES };
 
@@ -47,9 +41,6 @@ const struct domain_rule *domain_rules(size_t *n);
 
 /* 1 if ID is the id of a row that an owner may allow. */
 int domain_rule_allowable(const char *id);
-
-/* A finding that keeps the VM from starting. */
-#define VERDICT_REFUSES(v) ((v) >= VERDICT_OWNER)
 
 /* One row met by one element. */
 struct domain_finding {

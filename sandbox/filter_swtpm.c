@@ -6,7 +6,6 @@
 #include "sandbox/phases.h"
 
 static const struct filter_row rows[] = {
-	ALLOW_IF(accept4, "a client of the control channel", IS(3, SOCK_NONBLOCK | SOCK_CLOEXEC)),
 	ALLOW_IF(accept4, "a client of the data channel", IS(3, SOCK_CLOEXEC)),
 	ALLOW(read, "the data channel's eventfd"),
 	ALLOW(unlink, "its sockets and pid file, at the end"),

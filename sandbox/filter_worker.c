@@ -13,11 +13,12 @@ static const struct filter_row rows[] = {
 	/* Talking. */
 	ALLOW(write, "log lines; eventfd"),
 	ALLOW(recvfrom, "the guest's commands; the broker's end of file"),
-	ALLOW(recvmsg, "control channel, with the data channel's descriptor"),
+	ALLOW(recvmsg, "control channel and monitor, with descriptors"),
 	ALLOW(sendto, "replies; ready, to the hook and the broker"),
 	ALLOW(sendmsg, "the same, as fd_send() does it"),
 	ALLOW(poll, "event loop; data thread"),
 	ALLOW(ppoll, "what poll(3) is on other architectures"),
+	ALLOW_IF(accept4, "libvirt's monitor connection", IS(3, SOCK_NONBLOCK | SOCK_CLOEXEC)),
 	ALLOW(shutdown, "wakes the data thread at the end"),
 	ALLOW(close, "clients that have gone; descriptors nobody asked for"),
 	ALLOW_IF(getsockopt, "is what came with SET_DATAFD a stream socket?", IS(1, SOL_SOCKET),

@@ -104,6 +104,7 @@ void broker_free(struct broker *b)
 	fd_close(&b->config.link);
 	fd_close(&b->config.qemu_ctrl);
 	fd_close(&b->config.qemu_lifeline);
+	fd_close(&b->config.qemu_monitor);
 	fd_close(&b->signals);
 	fd_close(&b->worker_pidfd);
 	fd_close(&b->qemu_pidfd);
@@ -159,6 +160,7 @@ static void end(struct broker *b, const char *why)
 	fd_close(&b->config.link);
 	fd_close(&b->config.qemu_ctrl);
 	fd_close(&b->config.qemu_lifeline);
+	fd_close(&b->config.qemu_monitor);
 }
 
 /* ---- Launch socket -------------------------------------------------------------------------- */
@@ -201,10 +203,24 @@ static void launch_refuse(struct broker *b, int fd, const struct ucred *who, int
 	(void)!fd_send(fd, &reply, sizeof(reply), NULL, 0);
 }
 
-static void launch(struct broker *b, int fd, const struct launch_request *request)
+/* Is FD a stream socket of root's (libvirtd's) that listens? */
+static int is_listener(int fd)
 {
+	int domain = 0, type = 0, listens = 0;
+	struct ucred who = { .uid = 1 };
+	socklen_t int_size = sizeof(int), who_size = sizeof(who);
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &int_size) == 0 &&
+	       domain == AF_UNIX && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &int_size) == 0 &&
+	       type == SOCK_STREAM &&
+	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &int_size) == 0 && listens &&
+	       getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &who_size) == 0 && who.uid == 0;
+}
+
+static void launch(struct broker *b, int fd, const struct launch_request *request, int monitor)
+{
+	const struct broker_order order = { .kind = BROKER_MONITOR };
 	const struct launch_reply granted = { .magic = SPAWN_MAGIC, .version = SPAWN_VERSION };
-	const int fds[] = { b->config.qemu_ctrl, b->config.qemu_lifeline };
+	const int fds[] = { b->config.qemu_ctrl, b->config.qemu_lifeline, b->config.qemu_monitor };
 	struct ucred who = { 0 };
 	socklen_t size = sizeof(who);
 	int known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0;
@@ -233,7 +249,17 @@ static void launch(struct broker *b, int fd, const struct launch_request *reques
 		launch_refuse(b, fd, &who, pidfd, "launch.gone", "the launcher has ended");
 		return;
 	}
-	int rc = fd_send(fd, &granted, sizeof(granted), fds, 2);
+	if (!is_listener(monitor)) {
+		launch_refuse(b, fd, ERR_STATE, "the monitor is not a listener of libvirtd's");
+		return;
+	}
+	/* Before the grant: whoever becomes QEMU has no other way to libvirt. */
+	int rc = fd_send(b->config.link, &order, sizeof(order), &monitor, 1);
+	if (rc < 0) {
+		launch_refuse(b, fd, rc, "the VM's worker does not take the monitor");
+		return;
+	}
+	rc = fd_send(fd, &granted, sizeof(granted), fds, LAUNCH_FDS);
 	if (rc < 0) {
 		log_noise(b, "a launcher did not take its reply: %s", err_text(rc));
 		return;
@@ -244,6 +270,7 @@ static void launch(struct broker *b, int fd, const struct launch_request *reques
 	b->qemu_pidfd = fd_take(&pidfd);
 	fd_close(&b->config.qemu_ctrl);
 	fd_close(&b->config.qemu_lifeline);
+	fd_close(&b->config.qemu_monitor);
 	log_info("the vTPM was handed to pid %d of uid %u", (int)who.pid, (unsigned int)who.uid);
 }
 
@@ -313,14 +340,16 @@ static void client_ready(struct broker *b, enum channel channel, struct client *
 	int fds[FD_PASS_MAX], keep = 0;
 	size_t n_fds, want = channel == LAUNCH ? sizeof(request.launch) : sizeof(request.control);
 	ssize_t got = fd_recv(client->fd, &request, want, fds, &n_fds);
+	CLEANUP_FD int monitor = fd_take(&fds[0]);
 	for (size_t i = 0; i < FD_PASS_MAX; i++)
 		fd_close(&fds[i]);
 	if (got == -EAGAIN)
 		return;
-	if (got == (ssize_t)want && n_fds == 0 && !client->waits_for_end &&
-	    request.control.magic == SPAWN_MAGIC && request.control.version == SPAWN_VERSION) {
+	if (got == (ssize_t)want && n_fds == (channel == LAUNCH ? 1 : 0) &&
+	    !client->waits_for_end && request.control.magic == SPAWN_MAGIC &&
+	    request.control.version == SPAWN_VERSION) {
 		if (channel == LAUNCH)
-			launch(b, client->fd, &request.launch);
+			launch(b, client->fd, &request.launch, monitor);
 		else
 			keep = control(b, client->fd, request.control.kind);
 	} else if (got > 0) {

@@ -37,6 +37,13 @@ struct broker_news {
 	uint32_t level; /* crypto/protector.h enum shield_level */
 };
 
+/* What the broker says over the link. */
+enum broker_order_kind { BROKER_MONITOR = 1 /* with libvirt's monitor listener */ };
+
+struct broker_order {
+	uint32_t kind; /* enum broker_order_kind */
+};
+
 struct broker_config {
 	const uint8_t *vm; /* UUID_BYTES, borrowed */
 	const char *name;  /* the domain's, borrowed */
@@ -45,9 +52,10 @@ struct broker_config {
 	int window_ms, grace_ms; /* LAUNCH_WINDOW_MS, BROKER_GRACE_MS */
 	/* Descriptors, taken over on success. */
 	int launch_listener, control_listener;
-	int link;	     /* SOCK_SEQPACKET, to the worker */
-	int qemu_ctrl;	     /* QEMU's end of the vTPM's control channel */
-	int qemu_lifeline;   /* QEMU's end of the lifeline */
+	int link;	   /* SOCK_SEQPACKET, to the worker */
+	int qemu_ctrl;	   /* QEMU's end of the vTPM's control channel */
+	int qemu_lifeline; /* QEMU's end of the lifeline */
+	int qemu_monitor;  /* the listener that becomes QEMU's monitor */
 	struct audit *audit; /* taken over on success; NULL: nothing is recorded (tests) */
 };
 

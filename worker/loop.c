@@ -8,10 +8,12 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "worker/broker.h"
 #include "worker/ctrl.h"
 #include "worker/report.h"
 
-enum { SLOT_LINK, SLOT_LIFELINE, SLOT_CTRL, N_SLOTS };
+enum { SLOT_LINK, SLOT_LIFELINE, SLOT_CTRL, SLOT_MONITOR };
+#define N_SLOTS (SLOT_MONITOR + MONITOR_SLOTS)
 
 struct loop {
 	const struct loop_config *config;
@@ -42,6 +44,23 @@ static void serve_ctrl(struct loop *l)
 	stop_vtpm(l->config->vtpm);
 }
 
+/* Take an order of the broker's; < 0 when it has gone, or says what makes no sense. */
+static int serve_link(struct loop *l)
+{
+	struct broker_order order = { 0 };
+	int fds[FD_PASS_MAX];
+	size_t n_fds;
+	ssize_t got = fd_recv(l->config->link, &order, sizeof(order), fds, &n_fds);
+	int rc = got < 0 ? (int)got : ERR_STATE;
+	if (got == sizeof(order) && order.kind == BROKER_MONITOR && n_fds == 1) {
+		monitor_listen(l->config->monitor, fd_take(&fds[0]));
+		rc = 0;
+	}
+	for (size_t i = 0; i < FD_PASS_MAX; i++)
+		fd_close(&fds[i]);
+	return rc;
+}
+
 /* Milliseconds until something is due without an event; -1 for never. */
 static int timeout_ms(const struct loop *l)
 {
@@ -51,20 +70,23 @@ static int timeout_ms(const struct loop *l)
 /* Why it ended, or NULL to go on. */
 static const char *turn(struct loop *l, int *rc)
 {
-	/* Nothing is ever said over the lifeline: only its end counts. */
-	struct pollfd slots[N_SLOTS] = { { .fd = l->config->link, .events = POLLIN },
+	/* Nothing is ever read from the lifeline: only its end counts. */
+	struct pollfd slots[N_SLOTS] = { { .fd = l->config->link },
 					 { .fd = l->config->lifeline },
 					 { .fd = -1 } };
+	slots[SLOT_LINK].events = POLLIN;
+	monitor_slots(l->config->monitor, slots + SLOT_MONITOR);
 	if (l->ctrl)
 		slots[SLOT_CTRL] = (struct pollfd){ ctrl_fd(l->ctrl), ctrl_events(l->ctrl), 0 };
 	if (poll(slots, N_SLOTS, timeout_ms(l)) < 0) {
 		*rc = errno == EINTR ? 0 : -errno;
 		return *rc < 0 ? "poll failed" : NULL;
 	}
-	if (slots[SLOT_LINK].revents && report_drain(l->config->link) < 0)
+	if (slots[SLOT_LINK].revents && serve_link(l) < 0)
 		return "the broker has closed its link";
 	if (slots[SLOT_LIFELINE].revents)
 		return "QEMU has ended";
+	monitor_serve(l->config->monitor, slots + SLOT_MONITOR);
 	if (l->ctrl)
 		serve_ctrl(l);
 	else if (clock_left_ms(l->grace_ms) == 0)
@@ -81,6 +103,7 @@ int loop_run(const struct sealed *sealed, const struct loop_config *config)
 	int rc = ctrl_new(&ctrl, config->ctrl, &l.ctrl);
 	while (rc >= 0 && !why)
 		why = turn(&l, &rc);
+	monitor_drain(config->monitor, LOOP_DRAIN_MS);
 	stop_vtpm(config->vtpm);
 	log_info("ending: %s", why ? why : err_text(rc));
 	ctrl_free(l.ctrl);

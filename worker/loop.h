@@ -14,16 +14,19 @@
 
 #include "sandbox/phases.h"
 #include "worker/data.h"
+#include "worker/monitor.h"
 #include "worker/vtpm.h"
 
 #define LOOP_GRACE_MS 30000 /* QEMU flushes its disks after it has let go of the TPM */
+#define LOOP_DRAIN_MS 1000  /* for what QEMU has said last to reach libvirt */
 
 struct loop_config {
-	struct vtpm *vtpm; /* borrowed */
-	struct data *data; /* borrowed */
-	int ctrl;	   /* the control channel; taken over */
-	int link;	   /* to the broker; borrowed */
-	int lifeline;	   /* its other end is QEMU's; borrowed */
+	struct vtpm *vtpm;	 /* borrowed */
+	struct data *data;	 /* borrowed */
+	struct monitor *monitor; /* borrowed */
+	int ctrl;		 /* the control channel; taken over */
+	int link;		 /* to the broker; borrowed */
+	int lifeline;		 /* its other end is QEMU's; borrowed */
 };
 
 /* 0 after an orderly end, else an error, which only -ENOMEM or poll(2) can be.  System calls:

@@ -70,6 +70,7 @@ static int broker_main(struct order *order, struct places *places, struct channe
 	buf_done(&order->protector);
 	fd_close(&places->host_key);
 	fd_close(&places->state);
+	fd_close(&places->qemu_monitor);
 	channels_close(channels, 1);
 
 	log_open(places->log, "broker", LOG_LEVEL_INFO);
@@ -85,6 +86,7 @@ static int broker_main(struct order *order, struct places *places, struct channe
 					      .link = channels->link[0],
 					      .qemu_ctrl = channels->ctrl[0],
 					      .qemu_lifeline = channels->lifeline[0],
+					      .qemu_monitor = places->qemu_listener,
 					      .audit = places->audit };
 	int rc = phases_enter(order->worker_uid, &f);
 	if (rc >= 0)
@@ -110,12 +112,14 @@ struct worker {
 	struct store *store;
 	struct vtpm *vtpm;
 	struct data *data;
+	struct monitor *monitor;
 	enum shield_level level;
 	int made;
 };
 
 static void worker_done(struct worker *w)
 {
+	monitor_free(w->monitor);
 	data_free(w->data);
 	vtpm_free(w->vtpm);
 	store_free(w->store);
@@ -183,6 +187,10 @@ static int load(struct order *order, struct places *places, struct worker *w, st
 	if (memcmp(facts->vm, order->vm, UUID_BYTES) != 0)
 		return fault_set(f, ERR_VM, "the protector is another VM's");
 	w->level = facts->level;
+	rc = monitor_new(places->qemu_monitor, facts, &w->monitor);
+	if (rc < 0)
+		return fault_set(f, rc, "the monitor: %s", err_text(rc));
+	places->qemu_monitor = -1;
 	rc = unwrap(protector, &places->host_key, &key, f);
 	if (rc >= 0)
 		rc = open_vtpm(order, places, &key, facts, w, f);
@@ -220,6 +228,7 @@ static int worker_main(struct order *order, struct places *places, struct channe
 	fd_close(&places->control_listener);
 	audit_free(places->audit);
 	places->audit = NULL;
+	fd_close(&places->qemu_listener);
 	channels_close(channels, 0);
 	/* The broker decides when it is time to end. */
 	signal(SIGTERM, SIG_IGN);
@@ -249,6 +258,7 @@ static int worker_main(struct order *order, struct places *places, struct channe
 	log_info("ready at level %s%s", level_name(w.level), w.made ? ", with a new vTPM" : "");
 	const struct loop_config config = { .vtpm = w.vtpm,
 					    .data = w.data,
+					    .monitor = w.monitor,
 					    .ctrl = channels->ctrl[1],
 					    .link = channels->link[1],
 					    .lifeline = channels->lifeline[1] };

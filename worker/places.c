@@ -24,6 +24,8 @@ void places_done(struct places *p)
 	fd_close(&p->control_listener);
 	audit_free(p->audit);
 	p->audit = NULL;
+	fd_close(&p->qemu_listener);
+	fd_close(&p->qemu_monitor);
 }
 
 static int open_log(const char *uuid, int *log, struct fault *f)
@@ -103,6 +105,29 @@ static int listen_at(int run, const char *uuid, const char *name, uid_t owner, i
 	return 0;
 }
 
+/*
+ * QEMU's monitor: a listener with the worker's connection already in its queue.  The queue has room
+ * for that one, so nobody else's is before it; and by the time QEMU listens with a longer one, the
+ * name is gone.
+ */
+static int open_monitor(int run, const char *uuid, struct places *p, struct fault *f)
+{
+	static const char NAME[] = "qemu.sock";
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s/%s", PATH_RUN, uuid, NAME);
+	if (unlinkat(run, NAME, 0) < 0 && errno != ENOENT)
+		return fault_set(f, -errno, "%s: %s", address.sun_path, err_text(-errno));
+	p->qemu_listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	p->qemu_monitor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (p->qemu_listener < 0 || p->qemu_monitor < 0 ||
+	    bind(p->qemu_listener, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(p->qemu_listener, 0) < 0 ||
+	    connect(p->qemu_monitor, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    unlinkat(run, NAME, 0) < 0)
+		return fault_set(f, -errno, "%s: %s", address.sun_path, err_text(-errno));
+	return 0;
+}
+
 int places_open(const uint8_t vm[static UUID_BYTES], uid_t worker_uid, uid_t qemu_uid,
 		struct places *out, struct fault *f)
 {
@@ -126,6 +151,8 @@ int places_open(const uint8_t vm[static UUID_BYTES], uid_t worker_uid, uid_t qem
 	rc = listen_at(run, uuid, "launch.sock", qemu_uid, &p.launch_listener, f);
 	if (rc >= 0)
 		rc = listen_at(run, uuid, "control.sock", 0, &p.control_listener, f);
+	if (rc >= 0)
+		rc = open_monitor(run, uuid, &p, f);
 	if (rc < 0)
 		return rc;
 	p.log = out->log;

@@ -20,10 +20,12 @@ struct places {
 	int log;	      /* PATH_LOG/UUID.log, for appending */
 	int launch_listener;  /* PATH_RUN/UUID/launch.sock, 0600, QEMU's uid */
 	int control_listener; /* PATH_RUN/UUID/control.sock, 0600, root */
+	int qemu_listener;    /* QEMU's monitor, nameless; one connection waits in it: */
+	int qemu_monitor;     /* ... the other end of that one */
 	struct audit *audit;  /* the host's audit log and its anchor; the broker's */
 };
 
-#define PLACES_NONE ((struct places){ -1, -1, -1, -1, -1, NULL })
+#define PLACES_NONE ((struct places){ -1, -1, -1, -1, -1, -1, -1, NULL })
 
 /*
  * Open all of it for VM, whose state must belong to WORKER_UID.  The caller holds the VM's lock, so

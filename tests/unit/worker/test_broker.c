@@ -29,10 +29,13 @@
 static const uint8_t vm[UUID_BYTES] = { 1, 2, 3 };
 static const uint8_t other_vm[UUID_BYTES] = { 9 };
 
+static int root_listener; /* as libvirtd's */
+
 struct bed {
 	char dir[64];
 	pid_t broker;
 	int ctrl, lifeline; /* the worker's ends, as this test holds them */
+	int told;	    /* what the worker tells of its link */
 };
 
 struct options {
@@ -40,6 +43,17 @@ struct options {
 	int hanging; /* it does not end either */
 	int window_ms, grace_ms;
 };
+
+/* As libvirtd's and QEMU's monitors are; bound to a name that the kernel chooses. */
+static int stream_listener(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a.sun_family)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	return fd;
+}
 
 static int listen_at(const struct bed *bed, const char *name)
 {
@@ -53,21 +67,29 @@ static int listen_at(const struct bed *bed, const char *name)
 	return fd;
 }
 
-static _Noreturn void be_worker(int link, const struct options *o)
+/* The worker tells of every order that it is given. */
+static _Noreturn void be_worker(int link, int told, const struct options *o)
 {
 	const struct broker_news news = { .level = 2 };
-	char c;
+	struct broker_order order;
+	int fds[FD_PASS_MAX];
+	size_t n_fds;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (!o->silent && fd_send(link, &news, sizeof(news), NULL, 0) < 0)
 		_exit(9);
-	while (read(link, &c, 1) > 0)
-		continue;
+	while (fd_recv(link, &order, sizeof(order), fds, &n_fds) > 0) {
+		char good = order.kind == BROKER_MONITOR && n_fds == 1 ? 'm' : '?';
+		(void)!write(told, &good, 1);
+		for (size_t i = 0; i < FD_PASS_MAX; i++)
+			fd_close(&fds[i]);
+	}
 	while (o->hanging)
 		pause();
 	_exit(0);
 }
 
-static _Noreturn void be_broker(struct broker_config config, int link, const struct options *o)
+static _Noreturn void be_broker(struct broker_config config, int link, int told,
+				const struct options *o)
 {
 	struct fault f = { 0 };
 	struct broker *b;
@@ -78,8 +100,10 @@ static _Noreturn void be_broker(struct broker_config config, int link, const str
 		close(config.link);
 		close(config.qemu_ctrl);
 		close(config.qemu_lifeline);
-		be_worker(link, o);
+		close(config.qemu_monitor);
+		be_worker(link, told, o);
 	}
+	close(told);
 	close(link);
 	if (broker_new(&config, &b, &f) < 0)
 		_exit(99);
@@ -90,13 +114,14 @@ static _Noreturn void be_broker(struct broker_config config, int link, const str
 
 static void start_with(struct bed *bed, const struct options *o)
 {
-	int link[2], ctrl[2], lifeline[2];
+	int link[2], ctrl[2], lifeline[2], told[2];
 	snprintf(bed->dir, sizeof(bed->dir), "/tmp/test_broker.XXXXXX");
 	assert_non_null(mkdtemp(bed->dir));
 	assert_int_equal(chmod(bed->dir, 0755), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, link), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ctrl), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, lifeline), 0);
+	assert_int_equal(pipe(told), 0);
 	const struct broker_config config = { .vm = vm,
 					      .name = "dom",
 					      .qemu_uid = QEMU_UID,
@@ -107,14 +132,18 @@ static void start_with(struct bed *bed, const struct options *o)
 					      .control_listener = listen_at(bed, "control.sock"),
 					      .link = link[0],
 					      .qemu_ctrl = ctrl[0],
-					      .qemu_lifeline = lifeline[0] };
+					      .qemu_lifeline = lifeline[0],
+					      .qemu_monitor = stream_listener() };
 	bed->broker = fork();
 	assert_true(bed->broker >= 0);
 	if (bed->broker == 0) {
 		close(ctrl[1]);
 		close(lifeline[1]);
-		be_broker(config, link[1], o);
+		close(told[0]);
+		be_broker(config, link[1], told[1], o);
 	}
+	close(told[1]);
+	close(config.qemu_monitor);
 	close(config.launch_listener);
 	close(config.control_listener);
 	close(link[0]);
@@ -123,6 +152,7 @@ static void start_with(struct bed *bed, const struct options *o)
 	close(lifeline[0]);
 	bed->ctrl = ctrl[1];
 	bed->lifeline = lifeline[1];
+	bed->told = told[0];
 }
 
 static void remove_files(const struct bed *bed)
@@ -196,19 +226,25 @@ static void arm(const struct bed *bed)
 		assert_true(clock_wait(deadline));
 }
 
-/* Launch over FD; the reply's rc, and the descriptors if it is 0. */
-static int launch_over(int fd, const uint8_t *id, int fds[static FD_PASS_MAX])
+/* Launch over FD with MONITOR; the reply's rc, and the descriptors if it is 0. */
+static int launch_with(int fd, const uint8_t *id, int monitor, int fds[static FD_PASS_MAX])
 {
 	struct launch_request q = { .magic = SPAWN_MAGIC, .version = SPAWN_VERSION };
 	struct launch_reply r = { 0 };
 	size_t n_fds;
 	memcpy(q.vm, id, UUID_BYTES);
-	assert_int_equal(fd_send(fd, &q, sizeof(q), NULL, 0), 0);
+	assert_int_equal(fd_send(fd, &q, sizeof(q), &monitor, 1), 0);
 	assert_int_equal(get(fd, &r, sizeof(r), fds, &n_fds), sizeof(r));
-	assert_int_equal(n_fds, r.rc == 0 ? 2 : 0);
+	assert_int_equal(n_fds, r.rc == 0 ? LAUNCH_FDS : 0);
 	if (r.rc < 0)
 		assert_int_not_equal(r.text[0], 0);
 	return r.rc;
+}
+
+/* The same with a listener of root's, whoever launches. */
+static int launch_over(int fd, const uint8_t *id, int fds[static FD_PASS_MAX])
+{
+	return launch_with(fd, id, root_listener, fds);
 }
 
 static int launch(const struct bed *bed, const uint8_t *id)
@@ -256,6 +292,16 @@ static void test_whole_life(void **state)
 	assert_int_equal(control(&bed, CONTROL_LAUNCHED).rc, ERR_STATE);
 	int fd = connect_to(&bed, "launch.sock");
 	assert_int_equal(launch_over(fd, vm, fds), 0);
+	/* The worker has libvirt's listener before the launcher has its reply. */
+	assert_int_equal(read(bed.told, &c, 1), 1);
+	assert_int_equal(c, 'm');
+	c = 'x';
+	int listens = 0;
+	socklen_t size = sizeof(listens);
+	assert_int_equal(
+		getsockopt(fds[LAUNCH_FD_MONITOR], SOL_SOCKET, SO_ACCEPTCONN, &listens, &size), 0);
+	assert_int_equal(listens, 1);
+	close(fds[LAUNCH_FD_MONITOR]);
 	/* They are the other ends of what the worker has, and nobody else has them. */
 	assert_int_equal(write(bed.ctrl, &c, 1), 1);
 	c = 0;
@@ -285,6 +331,27 @@ static void test_whole_life(void **state)
 	stop(&bed);
 }
 
+/* A listener of somebody's who is not root. */
+static int stranger_listener(void)
+{
+	int fds[FD_PASS_MAX], pair[2];
+	size_t n_fds;
+	char c = 'l';
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		if (setresuid(STRANGER_UID, STRANGER_UID, STRANGER_UID) < 0)
+			_exit(1);
+		int fd = stream_listener();
+		_exit(fd_send(pair[1], &c, 1, &fd, 1) < 0);
+	}
+	assert_int_equal(get(pair[0], &c, 1, fds, &n_fds), 1);
+	waitpid(pid, NULL, 0);
+	close(pair[0]);
+	close(pair[1]);
+	return fds[0];
+}
+
 static void test_refusals(void **state)
 {
 	(void)state;
@@ -296,6 +363,17 @@ static void test_refusals(void **state)
 	assert_int_equal(launch_as(&bed, STRANGER_UID), -EPERM);
 	assert_int_equal(control(&bed, CONTROL_LAUNCHED).rc, ERR_STATE);
 	assert_int_equal(control(&bed, 99).rc, ERR_USAGE);
+	/* What a launcher says is libvirt's monitor has to be a listener of root's. */
+	int fds[FD_PASS_MAX], pair[2];
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	const int wrong[] = { pair[0], bed.told, socket(AF_UNIX, SOCK_STREAM, 0),
+			      stranger_listener(), socket(AF_INET, SOCK_STREAM, 0) };
+	assert_int_equal(listen(wrong[4], 1), 0);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		int fd = connect_to(&bed, "launch.sock");
+		assert_int_equal(launch_with(fd, vm, wrong[i], fds), ERR_STATE);
+		close(fd);
+	}
 	/* None of that has used up the one launch. */
 	assert_int_equal(launch(&bed, vm), 0);
 	stop(&bed);
@@ -370,7 +448,8 @@ static void test_malformed_requests(void **state)
 	static const struct launch_request good = { SPAWN_MAGIC, SPAWN_VERSION, { 1, 2, 3 } };
 	struct bed bed;
 	uint8_t raw[64] = { 0 };
-	int null = open("/dev/null", O_RDONLY), fds[FD_PASS_MAX];
+	/* One more than either socket takes. */
+	int two[2] = { stream_listener(), stream_listener() }, fds[FD_PASS_MAX];
 	size_t n_fds;
 	start_with(&bed, &(struct options){ 0 });
 	arm(&bed);
@@ -380,7 +459,7 @@ static void test_malformed_requests(void **state)
 		for (size_t n = 1; n < sizeof(raw); n++) {
 			/* Also the right size of each, with a descriptor that nobody asked for. */
 			int fd = connect_to(&bed, name);
-			(void)!fd_send(fd, raw, n, &null, 1);
+			(void)!fd_send(fd, raw, n, two, channel ? 1 : 2);
 			struct control_reply r;
 			assert_int_equal(get(fd, &r, sizeof(r), fds, &n_fds), 0);
 			close(fd);
@@ -390,13 +469,14 @@ static void test_malformed_requests(void **state)
 			raw[wrong] ^= 1; /* magic, version */
 			int fd = connect_to(&bed, name);
 			size_t n = channel ? sizeof(struct control_request) : sizeof(good);
-			assert_int_equal(fd_send(fd, raw, n, NULL, 0), 0);
+			assert_int_equal(fd_send(fd, raw, n, two, channel ? 0 : 1), 0);
 			struct control_reply r;
 			assert_int_equal(get(fd, &r, sizeof(r), fds, &n_fds), 0);
 			close(fd);
 		}
 	}
-	close(null);
+	close(two[0]);
+	close(two[1]);
 	assert_int_equal(launch(&bed, vm), 0);
 	stop(&bed);
 }
@@ -439,11 +519,13 @@ static void test_impatient_launchers(void **state)
 	memcpy(q.vm, other_vm, UUID_BYTES);
 	start_with(&bed, &(struct options){ 0 });
 	arm(&bed);
+	int monitor = stream_listener();
 	for (int i = 0; i < 50; i++) {
 		int fd = connect_to(&bed, "launch.sock");
-		assert_int_equal(fd_send(fd, &q, sizeof(q), NULL, 0), 0);
+		assert_int_equal(fd_send(fd, &q, sizeof(q), &monitor, 1), 0);
 		close(fd);
 	}
+	close(monitor);
 	assert_int_equal(launch(&bed, vm), 0);
 	stop(&bed);
 }
@@ -476,6 +558,7 @@ static void test_many_stops(void **state)
 
 int main(void)
 {
+	root_listener = stream_listener();
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whole_life),
 		cmocka_unit_test(test_refusals),

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "policy/qmp_judge.h"
+
+#include <string.h>
+
+#include "policy/qemu_names.h"
+
+#define N(array) (sizeof(array) / sizeof((array)[0]))
+
+static int has_prefix(const char *text, const char *prefix)
+{
+	return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static int is_one_of(const char *text, const char *const *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(text, list[i]) == 0)
+			return 1;
+	}
+	return 0;
+}
+
+/* The text member KEY of ARGUMENTS; if it is missing or no text, "monitor.form" is met and NULL
+ * returned. */
+static const char *text_of(struct qmp_judgement *j, const json_t *arguments, const char *key)
+{
+	const char *text = json_string_value(json_object_get(arguments, key));
+	if (!text)
+		qmp_met(j, "monitor.form");
+	return text;
+}
+
+/* A member that is there and is not plainly off: QEMU takes "on" and "yes" for true in places. */
+static int is_on(const json_t *arguments, const char *key)
+{
+	const json_t *v = json_object_get(arguments, key);
+	const char *text = json_string_value(v);
+	if (!v || json_is_false(v))
+		return 0;
+	return !text || (strcmp(text, "off") != 0 && strcmp(text, "no") != 0);
+}
+
+/* ---- Devices -------------------------------------------------------------------------------- */
+
+/* What a driver is, by the beginning of its name; the first row that fits. */
+static const struct {
+	const char *prefix, *rule; /* NULL: nothing against it */
+} DRIVERS[] = {
+	{ "isa-serial", "console.serial" },
+	{ "pci-serial", "console.serial" },
+	{ "usb-serial", "console.serial" },
+	{ "isa-debugcon", "console.serial" },
+	{ "isa-parallel", "console.parallel" },
+	{ "virtconsole", "console.console" },
+	{ "usb-redir", "device.redirdev" },
+	{ "usb-ccid", "device.smartcard" },
+	{ "ccid-card-", "device.smartcard" },
+	{ "usb-host", "device.hostdev" },
+	{ "vfio-", "device.hostdev" },
+	{ "scsi-generic", "device.hostdev" },
+	{ "scsi-block", "device.hostdev" },
+	{ "usb-mtp", "device.filesystem" },
+	{ "virtio-9p", "device.filesystem" },
+	{ "vhost-user-fs", "device.filesystem" },
+	{ "vhost-vsock", "channel.vsock" },
+	{ "vhost-user-vsock", "channel.vsock" },
+	{ "vhost-", "device.vhost-user" },
+	{ "virtio-input-host", "console.input" },
+	{ "ivshmem", "memory.shmem" },
+	{ "nvdimm", "memory.nvdimm" },
+	{ "virtio-pmem", "memory.nvdimm" },
+	{ "intel-hda", "console.sound" },
+	{ "ich9-intel-hda", "console.sound" },
+	{ "hda-", "console.sound" },
+	{ "AC97", "console.sound" },
+	{ "ES1370", "console.sound" },
+	{ "sb16", "console.sound" },
+	{ "usb-audio", "console.sound" },
+	{ "virtio-sound", "console.sound" },
+};
+
+/* A port of the virtio-serial bus, by the name that the guest sees. */
+static void judge_port(struct qmp_judgement *j, const json_t *arguments)
+{
+	const char *name = json_string_value(json_object_get(arguments, "name"));
+	if (name && strcmp(name, "org.qemu.guest_agent.0") == 0)
+		qmp_met(j, "agent.channel");
+	else if (name &&
+		 (has_prefix(name, "com.redhat.spice") || has_prefix(name, "org.spice-space")))
+		qmp_met(j, "channel.spice");
+	else
+		qmp_met(j, "channel.other");
+}
+
+static int ends_with(const char *text, const char *end)
+{
+	size_t n = strlen(text), m = strlen(end);
+	return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+void judge_device_add(struct qmp_judgement *j, json_t *arguments)
+{
+	const char *driver = text_of(j, arguments, "driver");
+	const json_t *rom = json_object_get(arguments, "romfile");
+	if (!driver)
+		return;
+	if (strcmp(driver, "virtserialport") == 0)
+		judge_port(j, arguments);
+	for (size_t i = 0; i < N(DRIVERS); i++) {
+		if (has_prefix(driver, DRIVERS[i].prefix)) {
+			qmp_met(j, DRIVERS[i].rule);
+			break;
+		}
+	}
+	if (rom && (!json_is_string(rom) || *json_string_value(rom)))
+		qmp_met(j, "boot.rom");
+	if (!qemu_name_is_device(driver) && !ends_with(driver, "-x86_64-cpu"))
+		qmp_met(j, "qemu.device");
+}
+
+/* ---- Objects -------------------------------------------------------------------------------- */
+
+/* What libvirt adds while a VM runs and there is nothing against. */
+static const char *const OBJECTS[] = {
+	"secret",
+	"iothread",
+	"throttle-group",
+	"thread-context",
+	"rng-builtin",
+	"tls-creds-x509",
+	"tls-cipher-suites",
+	"cryptodev-backend-builtin",
+	"rng-random",
+	"pr-manager-helper",
+	"memory-backend-ram",
+	"memory-backend-memfd",
+	"rng-egd",
+	"memory-backend-file",
+	"iommufd",
+	"input-linux",
+};
+
+static void judge_object_properties(struct qmp_judgement *j, const char *type, const json_t *p)
+{
+	const char *file = json_string_value(json_object_get(p, "filename"));
+	if (strcmp(type, "rng-egd") == 0)
+		qmp_met(j, "device.rng");
+	if (strcmp(type, "rng-random") == 0 && json_object_get(p, "filename") &&
+	    (!file || (strcmp(file, "/dev/urandom") != 0 && strcmp(file, "/dev/random") != 0)))
+		qmp_met(j, "device.rng");
+	if (!has_prefix(type, "memory-backend-"))
+		return;
+	if (is_on(p, "share") || strcmp(type, "memory-backend-file") == 0)
+		qmp_met(j, "memory.shared");
+	if (is_on(p, "dump"))
+		qmp_met(j, "memory.core");
+}
+
+void judge_object_add(struct qmp_judgement *j, json_t *arguments)
+{
+	const char *type = text_of(j, arguments, "qom-type");
+	const json_t *props = json_object_get(arguments, "props");
+	if (!type)
+		return;
+	if (strcmp(type, "input-linux") == 0)
+		qmp_met(j, "console.input");
+	if (!is_one_of(type, OBJECTS, N(OBJECTS)))
+		qmp_met(j, "qemu.object");
+	if (props && !json_is_object(props))
+		qmp_met(j, "monitor.form");
+	judge_object_properties(j, type, arguments);
+	judge_object_properties(j, type, props); /* as before QEMU 6.0 */
+}
+
+/* ---- Back ends ------------------------------------------------------------------------------ */
+
+/* libvirt's ids tell which device a character device is for (qemuAliasChardevFromDevAlias).  Who
+ * lies there gains nothing: the device that uses it is judged by itself. */
+static const struct {
+	const char *prefix, *rule;
+} CHARDEVS[] = {
+	{ "charserial", "console.serial" },	 { "charconsole", "console.console" },
+	{ "charparallel", "console.parallel" },	 { "charredir", "device.redirdev" },
+	{ "charsmartcard", "device.smartcard" }, { "charrng", "device.rng" },
+	{ "charnet", "device.vhost-user" },	 { "chr-vu-fs", "device.filesystem" },
+	{ "chr-vu-", "device.vhost-user" },	 { "charshmem", "memory.shmem" },
+};
+
+void judge_chardev_add(struct qmp_judgement *j, json_t *arguments)
+{
+	const char *id = text_of(j, arguments, "id");
+	const json_t *backend = json_object_get(arguments, "backend");
+	const char *type = text_of(j, backend, "type");
+	if (!id || !type)
+		return;
+	if (has_prefix(id, "charchannel")) {
+		if (qmp_refuses(j, "agent.channel") && qmp_refuses(j, "channel.spice"))
+			qmp_met(j, "channel.other");
+	} else {
+		size_t i = 0;
+		while (i < N(CHARDEVS) && !has_prefix(id, CHARDEVS[i].prefix))
+			i++;
+		qmp_met(j, i < N(CHARDEVS) ? CHARDEVS[i].rule : "qemu.chardev");
+	}
+	if (!qemu_name_is_chardev(type))
+		qmp_met(j, "qemu.chardev");
+}
+
+void judge_netdev_add(struct qmp_judgement *j, json_t *arguments)
+{
+	static const char *const NEVER[] = { "guestfwd", "hostfwd", "smb",	  "tftp",
+					     "bootfile", "script",  "downscript", "helper" };
+	const char *type = text_of(j, arguments, "type");
+	if (!type)
+		return;
+	if (has_prefix(type, "vhost-"))
+		qmp_met(j, "device.vhost-user");
+	if (!qemu_name_is_netdev(type))
+		qmp_met(j, "qemu.netdev");
+	for (size_t i = 0; i < N(NEVER); i++) {
+		if (json_object_get(arguments, NEVER[i]))
+			qmp_met(j, "qemu.netdev");
+	}
+}
+
+/* ---- Disks ---------------------------------------------------------------------------------- */
+
+/* QEMU would read its own memory, or the machine's, as a disk. */
+static int is_memory(const char *path)
+{
+	return has_prefix(path, "/proc") || has_prefix(path, "/sys") ||
+	       has_prefix(path, "/dev/mem") || has_prefix(path, "/dev/kmem") ||
+	       has_prefix(path, "/dev/kvm") || has_prefix(path, "/dev/port") ||
+	       strstr(path, "/../") || has_prefix(path, "//") || has_prefix(path, "/./") ||
+	       has_prefix(path, "json:");
+}
+
+/* NODE and everything below it; the parser has bounded how deep that is. */
+static void judge_node(struct qmp_judgement *j, json_t *node)
+{
+	const json_t *driver = json_object_get(node, "driver");
+	const json_t *file = json_object_get(node, "filename");
+	const char *key;
+	json_t *value;
+	size_t i;
+	if (driver) {
+		const char *name = json_string_value(driver);
+		if (name && strcmp(name, "vvfat") == 0)
+			qmp_met(j, "device.filesystem");
+		if (!name || !qemu_name_is_blockdev(name))
+			qmp_met(j, "qemu.blockdev");
+	}
+	if (file && (!json_is_string(file) || is_memory(json_string_value(file))))
+		qmp_met(j, "memory.peek");
+	if (json_is_object(node)) {
+		json_object_foreach(node, key, value) judge_node(j, value);
+	} else {
+		json_array_foreach(node, i, value) judge_node(j, value);
+	}
+}
+
+void judge_blockdev(struct qmp_judgement *j, json_t *arguments)
+{
+	if (text_of(j, arguments, "driver"))
+		judge_node(j, arguments);
+}
+
+void judge_blockdev_reopen(struct qmp_judgement *j, json_t *arguments)
+{
+	json_t *options = json_object_get(arguments, "options"), *node;
+	size_t i;
+	if (!json_is_array(options))
+		qmp_met(j, "monitor.form");
+	json_array_foreach(options, i, node) judge_blockdev(j, node);
+}
+
+void judge_blockdev_create(struct qmp_judgement *j, json_t *arguments)
+{
+	judge_blockdev(j, json_object_get(arguments, "options"));
+}
+
+void judge_block_export_add(struct qmp_judgement *j, json_t *arguments)
+{
+	const char *type = text_of(j, arguments, "type");
+	if (type && strcmp(type, "nbd") != 0)
+		qmp_met(j, "qemu.blockdev");
+}
+
+void judge_transaction(struct qmp_judgement *j, json_t *arguments)
+{
+	static const char *const ACTIONS[] = {
+		"blockdev-snapshot",	      "blockdev-backup",
+		"block-dirty-bitmap-add",     "block-dirty-bitmap-remove",
+		"block-dirty-bitmap-clear",   "block-dirty-bitmap-enable",
+		"block-dirty-bitmap-disable", "block-dirty-bitmap-merge",
+	};
+	json_t *actions = json_object_get(arguments, "actions"), *action;
+	size_t i;
+	if (!json_is_array(actions))
+		qmp_met(j, "monitor.form");
+	json_array_foreach(actions, i, action)
+	{
+		const char *type = text_of(j, action, "type");
+		if (type && !is_one_of(type, ACTIONS, N(ACTIONS)))
+			qmp_met(j, "monitor.unknown");
+	}
+}
+
+/* ---- Properties, actions, state ------------------------------------------------------------- */
+
+void judge_qom_get(struct qmp_judgement *j, json_t *arguments)
+{
+	const char *property = text_of(j, arguments, "property");
+	if (!property)
+		return;
+	if (strcmp(property, "crash-information") == 0)
+		qmp_met(j, "crash.registers");
+	if (strcmp(property, "data") == 0 || strstr(property, "password") ||
+	    strstr(property, "secret"))
+		qmp_met(j, "qom.secret");
+}
+
+void judge_qom_set(struct qmp_judgement *j, json_t *arguments)
+{
+	static const char *const PROPERTIES[] = {
+		"guest-stats-polling-interval",
+		"requested-size",
+		"poll-max-ns",
+		"poll-grow",
+		"poll-shrink",
+		"thread-pool-min",
+		"thread-pool-max",
+		"aio-max-batch",
+	};
+	const char *property = text_of(j, arguments, "property");
+	if (property && !is_one_of(property, PROPERTIES, N(PROPERTIES)))
+		qmp_met(j, "qom.set");
+}
+
+void judge_watchdog(struct qmp_judgement *j, json_t *arguments)
+{
+	static const char *const KEYS[] = { "action", "watchdog" };
+	for (size_t i = 0; i < N(KEYS); i++) {
+		const json_t *v = json_object_get(arguments, KEYS[i]);
+		const char *action = json_string_value(v);
+		if (v && !action)
+			qmp_met(j, "monitor.form");
+		if (action && (strcmp(action, "inject-nmi") == 0 || strcmp(action, "debug") == 0))
+			qmp_met(j, "crash.watchdog");
+	}
+}
+
+void judge_migrate(struct qmp_judgement *j, json_t *arguments)
+{
+	/* libvirt gives a descriptor for a file, and for a connection that it made itself. */
+	const char *uri = json_string_value(json_object_get(arguments, "uri"));
+	int file = uri &&
+		   (has_prefix(uri, "fd:") || has_prefix(uri, "file:") || has_prefix(uri, "exec:"));
+	qmp_met(j, file ? "state.save" : "migration.unsealed");
+}

@@ -1,0 +1,575 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "worker/monitor.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "policy/qmp_rules.h"
+#include "worker/qmp.h"
+#include "worker/refusal.h"
+
+#define CHUNK_BYTES    65536
+#define GREETING_MAX   65536
+#define ID_MAX	       (64 * 1024) /* bytes of an id of libvirt's, as text */
+#define ENVELOPE_MAX   1024	   /* what is put around a request or a reply */
+#define NOISE_MAX      100
+#define CLIENT_OUT_MAX (MONITOR_BACKLOG_MAX + 2 * (QMP_REPLY_MAX + ID_MAX + ENVELOPE_MAX))
+
+enum { SLOT_LISTENER, SLOT_CLIENT, SLOT_QEMU };
+
+/* One end: a stream socket and the lines that come and go over it. */
+struct peer {
+	int fd;		 /* -1: none */
+	struct buf in;	 /* received */
+	size_t taken;	 /* bytes of it whose lines were taken */
+	size_t searched; /* bytes of it that hold no line end beyond those */
+	struct buf out;	 /* to be sent */
+	int out_fd;	 /* goes with out's first byte; -1: none */
+};
+
+enum phase {
+	PHASE_GREETING,	 /* QEMU has not greeted yet */
+	PHASE_HANDSHAKE, /* our qmp_capabilities is not answered yet */
+	PHASE_READY,
+};
+
+struct monitor {
+	struct protector_facts facts;
+	struct peer qemu, client;
+	int listener;
+	enum phase phase;
+	struct buf greeting; /* for libvirt, with its line end */
+	int greeted;	     /* this client has it */
+	int negotiated;	     /* and has sent qmp_capabilities */
+	int client_fd;	     /* came from the client, for its next line; -1: none */
+
+	uint64_t last_id;     /* of the last command to QEMU */
+	int outstanding;      /* ... which QEMU has not answered */
+	int orphan;	      /* whose client has gone, or was never there */
+	struct buf client_id; /* the id that the client gave, as JSON; empty: none */
+	int noise;
+};
+
+#define log_noise(m, ...)                                                                          \
+	do {                                                                                       \
+		if ((m)->noise++ < NOISE_MAX)                                                      \
+			log_warning(__VA_ARGS__);                                                  \
+	} while (0)
+
+/* ---- Peers ---------------------------------------------------------------------------------- */
+
+static void peer_close(struct peer *p)
+{
+	fd_close(&p->fd);
+	fd_close(&p->out_fd);
+	buf_done(&p->in);
+	buf_done(&p->out);
+	p->taken = p->searched = 0;
+}
+
+static void peer_compact(struct peer *p)
+{
+	buf_consume(&p->in, p->taken);
+	p->searched -= p->taken;
+	p->taken = 0;
+}
+
+/* Receive once.  > 0: something came; 0: nothing there; < 0: the peer has gone.  A descriptor that
+ * came takes the place of *LAST; NULL: none is wanted. */
+static int peer_receive(struct peer *p, int *last)
+{
+	int fds[FD_PASS_MAX];
+	size_t n_fds;
+	peer_compact(p);
+	size_t room = p->in.max - p->in.len;
+	size_t want = room < CHUNK_BYTES ? room : CHUNK_BYTES;
+	int rc = buf_reserve(&p->in, want);
+	if (rc < 0 || want == 0)
+		return rc < 0 ? rc : ERR_LIMIT;
+	ssize_t got = fd_recv(p->fd, p->in.data + p->in.len, want, fds, &n_fds);
+	for (size_t i = 0; i < FD_PASS_MAX; i++) {
+		if (last && fds[i] >= 0) {
+			fd_close(last);
+			*last = fd_take(&fds[i]);
+		}
+		fd_close(&fds[i]);
+	}
+	if (got == -EAGAIN || got == -EWOULDBLOCK)
+		return 0;
+	if (got <= 0)
+		return got < 0 ? (int)got : -ECONNRESET;
+	p->in.len += (size_t)got;
+	return 1;
+}
+
+/* Send what can be sent now; < 0: the peer has gone. */
+static int peer_send(struct peer *p)
+{
+	while (p->fd >= 0 && p->out.len > 0) {
+		ssize_t put;
+		if (p->out_fd >= 0) {
+			/* The descriptor travels with one byte, so that it cannot be sent twice. */
+			int rc = fd_send(p->fd, p->out.data, 1, &p->out_fd, 1);
+			put = rc < 0 ? rc : 1;
+			if (put > 0)
+				fd_close(&p->out_fd);
+		} else {
+			put = send(p->fd, p->out.data, p->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+			put = put < 0 ? -errno : put;
+		}
+		if (put == -EINTR)
+			continue;
+		if (put == -EAGAIN || put == -EWOULDBLOCK)
+			return 0;
+		if (put < 0)
+			return (int)put;
+		buf_consume(&p->out, (size_t)put);
+	}
+	return 0;
+}
+
+/* Take the next whole line of P, without its line ending; valid until P receives.  NULL: none. */
+static const char *peer_line(struct peer *p, size_t *n)
+{
+	const uint8_t *start = p->in.data + p->taken, *from = p->in.data + p->searched;
+	const uint8_t *end =
+		p->in.len > p->searched ? memchr(from, '\n', p->in.len - p->searched) : NULL;
+	if (!end) {
+		p->searched = p->in.len;
+		return NULL;
+	}
+	*n = (size_t)(end - start);
+	p->taken = p->searched = (size_t)(end - p->in.data) + 1;
+	if (*n > 0 && start[*n - 1] == '\r')
+		--*n;
+	return (const char *)start;
+}
+
+/* As much as it may be without being a line. */
+static int peer_is_full(const struct peer *p)
+{
+	return p->in.len - p->taken == p->in.max;
+}
+
+/* ---- Ends ----------------------------------------------------------------------------------- */
+
+static void client_close(struct monitor *m, const char *why)
+{
+	if (m->client.fd < 0)
+		return;
+	log_info("libvirt's monitor connection ends: %s", why);
+	peer_close(&m->client);
+	fd_close(&m->client_fd);
+	buf_clear(&m->client_id);
+	m->orphan = 1; /* an answer still owed is nobody's any more */
+	m->greeted = m->negotiated = 0;
+}
+
+static void qemu_close(struct monitor *m, const char *why)
+{
+	if (m->qemu.fd < 0)
+		return;
+	log_info("QEMU's monitor connection ends: %s", why);
+	peer_close(&m->qemu);
+	/* What libvirt has not taken by now it does not get: to it, this is QEMU's end. */
+	(void)!peer_send(&m->client);
+	client_close(m, "QEMU's has ended");
+	fd_close(&m->listener);
+}
+
+/* ---- Towards libvirt ------------------------------------------------------------------------ */
+
+static void client_put(struct monitor *m, const void *data, size_t n)
+{
+	if (m->client.fd >= 0 && buf_add(&m->client.out, data, n) < 0)
+		client_close(m, "its answers do not fit into memory");
+}
+
+/* {MEMBER: VALUE, "id": ID}, where ID is JSON text and may be empty. */
+static void client_answer(struct monitor *m, const char *member, const char *value, size_t n,
+			  const struct buf *id)
+{
+	char head[64];
+	int head_bytes = snprintf(head, sizeof(head), "{\"%s\": ", member);
+	client_put(m, head, (size_t)head_bytes);
+	client_put(m, value, n);
+	if (id->len > 0) {
+		client_put(m, ", \"id\": ", 8);
+		client_put(m, id->data, id->len);
+	}
+	client_put(m, "}\r\n", 3);
+}
+
+static void client_error(struct monitor *m, const struct buf *id, const char *class,
+			 const char *desc)
+{
+	CLEANUP_BUF struct buf text = BUF_INIT(ENVELOPE_MAX);
+	json_t *error = json_pack("{s:s, s:s}", "class", class, "desc", desc);
+	if (!error || qmp_put_json(&text, error) < 0)
+		client_close(m, err_text(-ENOMEM));
+	else
+		client_answer(m, "error", (const char *)text.data, text.len, id);
+	json_decref(error);
+}
+
+static void client_greet(struct monitor *m)
+{
+	if (m->client.fd < 0 || m->greeted || m->phase != PHASE_READY)
+		return;
+	client_put(m, m->greeting.data, m->greeting.len);
+	m->greeted = 1;
+}
+
+/* ---- From libvirt --------------------------------------------------------------------------- */
+
+static int takes_fd(const char *command)
+{
+	return strcmp(command, "getfd") == 0 || strcmp(command, "add-fd") == 0;
+}
+
+/* Send COMMAND to QEMU with an id of ours. */
+static int qemu_ask(struct monitor *m, const char *command, json_t *arguments)
+{
+	int rc = buf_addf(&m->qemu.out, "{\"execute\":\"%s\",\"id\":\"sv-%" PRIu64 "\"", command,
+			  ++m->last_id);
+	if (rc >= 0 && arguments)
+		rc = buf_addf(&m->qemu.out, ",\"arguments\":");
+	if (rc >= 0 && arguments)
+		rc = qmp_put_json(&m->qemu.out, arguments);
+	if (rc >= 0)
+		rc = buf_addf(&m->qemu.out, "}\n");
+	if (rc < 0)
+		return rc;
+	m->outstanding = 1;
+	return 0;
+}
+
+static void client_refuse(struct monitor *m, const struct buf *id, const struct qmp_rule *rule,
+			  const char *command)
+{
+	char desc[512];
+	snprintf(desc, sizeof(desc), "shieldvm: %s: %s", rule->id, rule->reason);
+	refusal_record(rule->id, "monitor", command);
+	client_error(m, id, "GenericError", desc);
+}
+
+static void client_negotiate(struct monitor *m, const struct qmp_request *r, const struct buf *id)
+{
+	const json_t *enable = json_object_get(r->arguments, "enable");
+	if (m->negotiated) {
+		client_error(m, id, "CommandNotFound",
+			     "Capabilities negotiation is already complete, command ignored");
+	} else if (enable && json_array_size(enable) > 0) {
+		client_error(m, id, "GenericError", "This monitor offers no capabilities");
+	} else {
+		m->negotiated = 1;
+		client_answer(m, "return", "{}", 2, id);
+	}
+}
+
+/* R passes, if a rule does not refuse it. */
+static void client_request(struct monitor *m, const struct qmp_request *r, struct buf *id)
+{
+	int fd = fd_take(&m->client_fd);
+	const struct qmp_rule *rule;
+	if (strcmp(r->command, "qmp_capabilities") == 0) {
+		client_negotiate(m, r, id);
+	} else if (!m->negotiated) {
+		client_error(m, id, "CommandNotFound",
+			     "Expecting capabilities negotiation with 'qmp_capabilities'");
+	} else if ((rule = qmp_rules_judge(r->command, r->arguments, &m->facts))) {
+		client_refuse(m, id, rule, r->command);
+	} else if (qemu_ask(m, r->command, r->arguments) < 0) {
+		/* Half a line must not be sent. */
+		qemu_close(m, "a request does not fit into memory");
+	} else {
+		m->orphan = 0;
+		buf_clear(&m->client_id);
+		if (buf_add(&m->client_id, id->data, id->len) < 0)
+			client_close(m, err_text(-ENOMEM));
+		if (takes_fd(r->command))
+			m->qemu.out_fd = fd_take(&fd);
+	}
+	fd_close(&fd);
+}
+
+static void client_line(struct monitor *m, const char *line, size_t n)
+{
+	static const char MALFORMED[] = "shieldvm: monitor.form: not a QMP command of one line";
+	struct qmp_request r;
+	CLEANUP_BUF struct buf id = BUF_INIT(ID_MAX);
+	int rc = qmp_parse_request(line, n, &r);
+	if (r.id && qmp_put_json(&id, r.id) < 0) {
+		client_close(m, "its id is too long");
+	} else if (rc < 0) {
+		fd_close(&m->client_fd);
+		refusal_record("monitor.form", "monitor", "a malformed line");
+		client_error(m, &id, "GenericError", MALFORMED);
+	} else {
+		client_request(m, &r, &id);
+	}
+	qmp_request_done(&r);
+}
+
+/* Take what libvirt has sent, as long as QEMU owes nothing and libvirt takes its answers. */
+static void client_lines(struct monitor *m)
+{
+	while (m->client.fd >= 0 && m->phase == PHASE_READY && !m->outstanding &&
+	       m->client.out.len < MONITOR_BACKLOG_MAX) {
+		size_t n;
+		const char *line = peer_line(&m->client, &n);
+		if (line && n > 0)
+			client_line(m, line, n);
+		else if (!line && peer_is_full(&m->client))
+			client_close(m, "a line of its is too long");
+		else if (!line)
+			return;
+	}
+}
+
+/* ---- From QEMU ------------------------------------------------------------------------------ */
+
+/* Keep the greeting without the capabilities that are not passed on. */
+static int qemu_greeting(struct monitor *m, const char *line, size_t n)
+{
+	json_error_t error;
+	json_t *root = json_loadb(line, n, JSON_REJECT_DUPLICATES, &error);
+	json_t *qmp = json_object_get(root, "QMP");
+	int rc = json_is_object(qmp) ? 0 : ERR_FORMAT;
+	if (rc == 0 && json_object_set_new(qmp, "capabilities", json_array()) < 0)
+		rc = -ENOMEM;
+	if (rc == 0)
+		rc = qmp_put_json(&m->greeting, root);
+	if (rc == 0)
+		rc = buf_add(&m->greeting, "\r\n", 2);
+	json_decref(root);
+	if (rc == 0)
+		rc = qemu_ask(m, "qmp_capabilities", NULL);
+	m->orphan = 1;
+	m->phase = PHASE_HANDSHAKE;
+	return rc;
+}
+
+static int is_our_id(const struct monitor *m, const struct qmp_text *id)
+{
+	char want[32];
+	snprintf(want, sizeof(want), "sv-%" PRIu64, m->last_id);
+	return qmp_is_text(id, want);
+}
+
+static int qemu_reply(struct monitor *m, const struct qmp_line *line)
+{
+	const struct qmp_text *id = qmp_member(line, "id");
+	const struct qmp_text *value = qmp_member(line, "return");
+	const char *member = value ? "return" : "error";
+	if (!value)
+		value = qmp_member(line, "error");
+	/* QEMU gives no id with the error for what it could not parse. */
+	if (!m->outstanding || (id ? !is_our_id(m, id) : member[0] == 'r')) {
+		log_noise(m, "QEMU answered what nobody asked");
+		return 0;
+	}
+	m->outstanding = 0;
+	if (m->phase == PHASE_HANDSHAKE) {
+		m->phase = PHASE_READY;
+		return member[0] == 'r' ? 0 : ERR_STATE;
+	}
+	if (!m->orphan)
+		client_answer(m, member, value->at, value->n, &m->client_id);
+	return 0;
+}
+
+/* The event of a crashed guest, without the registers that it may carry. */
+static void forward_crash(struct monitor *m, const struct qmp_line *line,
+			  const struct qmp_text *event)
+{
+	const struct qmp_text *timestamp = qmp_member(line, "timestamp");
+	const struct qmp_text *data = qmp_member(line, "data"), *action = NULL;
+	struct qmp_line inner;
+	if (data && qmp_scan(data->at, data->n, &inner) == 0)
+		action = qmp_member(&inner, "action");
+	client_put(m, "{", 1);
+	if (timestamp) {
+		client_put(m, "\"timestamp\": ", 13);
+		client_put(m, timestamp->at, timestamp->n);
+		client_put(m, ", ", 2);
+	}
+	client_put(m, "\"event\": ", 9);
+	client_put(m, event->at, event->n);
+	client_put(m, ", \"data\": {", 11);
+	if (action) {
+		client_put(m, "\"action\": ", 10);
+		client_put(m, action->at, action->n);
+	}
+	client_put(m, "}}\r\n", 4);
+}
+
+static int qemu_event(struct monitor *m, const struct qmp_line *l, const char *line, size_t n)
+{
+	const struct qmp_text *event = qmp_member(l, "event");
+	/* No event's name needs an escape, and one must not hide what it is. */
+	if (event->n < 2 || event->at[0] != '"' || memchr(event->at, '\\', event->n))
+		return ERR_FORMAT;
+	if (m->client.fd < 0 || !m->negotiated)
+		return 0;
+	if (qmp_is_text(event, "GUEST_PANICKED") || qmp_is_text(event, "GUEST_CRASHLOADED")) {
+		forward_crash(m, l, event);
+		return 0;
+	}
+	client_put(m, line, n);
+	client_put(m, "\r\n", 2);
+	return 0;
+}
+
+static int qemu_line(struct monitor *m, const char *line, size_t n)
+{
+	struct qmp_line l;
+	int rc = qmp_scan(line, n, &l);
+	if (rc < 0)
+		return rc;
+	int event = qmp_member(&l, "event") != NULL;
+	int reply = qmp_member(&l, "return") || qmp_member(&l, "error");
+	if (m->phase == PHASE_GREETING)
+		return qmp_member(&l, "QMP") ? qemu_greeting(m, line, n) : ERR_STATE;
+	if (event == reply)
+		return ERR_STATE;
+	return event ? qemu_event(m, &l, line, n) : qemu_reply(m, &l);
+}
+
+static void qemu_lines(struct monitor *m)
+{
+	while (m->qemu.fd >= 0 && m->client.out.len < MONITOR_BACKLOG_MAX) {
+		size_t n;
+		const char *line = peer_line(&m->qemu, &n);
+		int rc = line && n > 0 ? qemu_line(m, line, n) : 0;
+		if (rc < 0)
+			qemu_close(m, rc == ERR_STATE ? "it does not keep to QMP"
+						      : "a line of its makes no sense");
+		else if (!line && peer_is_full(&m->qemu))
+			qemu_close(m, "a line of its is too long");
+		else if (!line)
+			return;
+	}
+}
+
+/* ---- All of it ------------------------------------------------------------------------------ */
+
+int monitor_new(int qemu, const struct protector_facts *facts, struct monitor **out)
+{
+	struct monitor *m = calloc(1, sizeof(*m));
+	if (!m)
+		return -ENOMEM;
+	qmp_init();
+	m->facts = *facts;
+	m->listener = m->client_fd = -1;
+	m->client = (struct peer){ .fd = -1, .out_fd = -1 };
+	m->qemu = (struct peer){ .fd = qemu,
+				 .out_fd = -1,
+				 .in = BUF_INIT(QMP_REPLY_MAX),
+				 .out = BUF_INIT(2 * QMP_REQUEST_MAX) };
+	m->greeting = BUF_INIT(GREETING_MAX);
+	m->client_id = BUF_INIT(ID_MAX);
+	*out = m;
+	return 0;
+}
+
+void monitor_free(struct monitor *m)
+{
+	if (!m)
+		return;
+	peer_close(&m->client);
+	peer_close(&m->qemu);
+	fd_close(&m->listener);
+	fd_close(&m->client_fd);
+	buf_done(&m->greeting);
+	buf_done(&m->client_id);
+	free(m);
+}
+
+void monitor_listen(struct monitor *m, int listener)
+{
+	client_close(m, "libvirt has another listener");
+	fd_close(&m->listener);
+	m->listener = listener;
+	if (m->qemu.fd < 0 || fd_set_nonblock(listener, 1) < 0)
+		fd_close(&m->listener);
+}
+
+void monitor_slots(const struct monitor *m, struct pollfd slots[static MONITOR_SLOTS])
+{
+	int clear = m->client.out.len < MONITOR_BACKLOG_MAX;
+	int hear_client = m->phase != PHASE_READY || (!m->outstanding && clear);
+	int client_in = hear_client && m->client.in.len < m->client.in.max;
+	slots[SLOT_LISTENER] =
+		(struct pollfd){ .fd = m->client.fd < 0 ? m->listener : -1, .events = POLLIN };
+	slots[SLOT_CLIENT] = (struct pollfd){
+		.fd = m->client.fd,
+		.events = (short)((client_in ? POLLIN : 0) | (m->client.out.len > 0 ? POLLOUT : 0))
+	};
+	slots[SLOT_QEMU] = (struct pollfd){
+		.fd = m->qemu.fd,
+		.events = (short)((clear ? POLLIN : 0) | (m->qemu.out.len > 0 ? POLLOUT : 0))
+	};
+}
+
+static void client_accept(struct monitor *m)
+{
+	int fd = accept4(m->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0)
+		return;
+	log_info("libvirt's monitor connection is there");
+	m->client = (struct peer){ .fd = fd,
+				   .out_fd = -1,
+				   .in = BUF_INIT(QMP_REQUEST_MAX),
+				   .out = BUF_INIT(CLIENT_OUT_MAX) };
+	client_greet(m);
+}
+
+static void serve_qemu(struct monitor *m, int events)
+{
+	int rc = 0;
+	if (events & (POLLIN | POLLHUP | POLLERR) && m->qemu.fd >= 0)
+		rc = peer_receive(&m->qemu, NULL);
+	qemu_lines(m);
+	if (rc < 0)
+		qemu_close(m, err_text(rc));
+}
+
+void monitor_serve(struct monitor *m, const struct pollfd slots[static MONITOR_SLOTS])
+{
+	serve_qemu(m, slots[SLOT_QEMU].revents);
+	if (slots[SLOT_CLIENT].revents & (POLLIN | POLLHUP | POLLERR) && m->client.fd >= 0) {
+		int rc = peer_receive(&m->client, &m->client_fd);
+		if (rc < 0)
+			client_close(m, err_text(rc));
+	}
+	if (slots[SLOT_LISTENER].revents && m->client.fd < 0 && m->listener >= 0)
+		client_accept(m);
+	client_greet(m);
+	client_lines(m);
+	if (peer_send(&m->qemu) < 0)
+		qemu_close(m, "it does not listen any more");
+	if (peer_send(&m->client) < 0)
+		client_close(m, "it does not listen any more");
+}
+
+void monitor_drain(struct monitor *m, int limit_ms)
+{
+	int64_t deadline = clock_ms() + limit_ms;
+	while (m->qemu.fd >= 0) {
+		struct pollfd slots[MONITOR_SLOTS];
+		monitor_slots(m, slots);
+		slots[SLOT_LISTENER].fd = -1;
+		if (poll(slots, MONITOR_SLOTS, clock_left_ms(deadline)) == 0)
+			break;
+		monitor_serve(m, slots);
+	}
+	qemu_close(m, "its time is over");
+}
