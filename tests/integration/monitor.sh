@@ -65,7 +65,7 @@ check "QEMU's socket has no name any more" test ! -e /run/shieldvm/$a/qemu.sock
 
 # --- ways in at level shielded --------------------------------------------------------------------
 
-xml serial "<serial type='pty'><target type='pci-serial' port='1'/></serial>"
+xml serial "<serial type='pty'><target port='1'/></serial>"
 xml console "<console type='pty'><target type='virtio' port='1'/></console>"
 xml agent "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
 xml redirdev "<redirdev bus='usb' type='tcp'><source mode='connect' host='localhost' service='9'/></redirdev>"
