@@ -157,7 +157,6 @@ done <<-TABLE
 	domblklist a
 	domiflist a
 	vcpuinfo a
-	guestvcpus a
 	domjobinfo a
 	blkdeviotune a vda --total-iops-sec 1000 --live
 	attach-device a /run/bed/disk.xml
