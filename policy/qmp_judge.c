@@ -248,6 +248,8 @@ static void judge_node(struct qmp_judgement *j, json_t *node)
 		const char *name = json_string_value(driver);
 		if (name && strcmp(name, "vvfat") == 0)
 			qmp_met(j, "device.filesystem");
+		if (name && strcmp(name, "nvme") == 0)
+			qmp_met(j, "device.hostdev");
 		if (!name || !qemu_name_is_blockdev(name))
 			qmp_met(j, "qemu.blockdev");
 	}

@@ -43,7 +43,7 @@ static const struct qmp_rule RULES[] = {
 	{ "device.vhost-user", OWNER, REFUSE,
 	  "another process on the host maps the guest's memory" },
 	{ "device.rng", OK, REFUSE, "whoever feeds it knows the guest's random numbers" },
-	{ "boot.rom", OWNER, REFUSE, "a file of the host's would be code that the guest runs" },
+	{ "boot.rom", REFUSE, REFUSE, "a file of the host's would be code that the guest runs" },
 	{ "boot.launch-secret", REFUSE, REFUSE, "the host would put a secret into the guest" },
 
 	/* Its memory, its state, and what copies them. */

@@ -173,6 +173,7 @@ static const struct row ROWS[] = {
 	BOTH("blockdev-add", "'driver':'blkdebug','image':'n'", "qemu.blockdev"),
 	BOTH("blockdev-add", "'driver':'raw','file':{'driver':'blkverify'}", "qemu.blockdev"),
 	BOTH("blockdev-add", "'driver':'quorum','children':[{'driver':'file'}]", "qemu.blockdev"),
+	BOTH("blockdev-add", "'driver':'nvme','device':'0000:01:00.0'", "device.hostdev"),
 	BOTH("blockdev-add", "'driver':'vvfat','dir':'/x'", "device.filesystem"),
 	BOTH("blockdev-add", "", "monitor.form"),
 	PASSES("blockdev-reopen", "'options':[{'driver':'qcow2','file':'n'}]"),
