@@ -138,9 +138,10 @@ static int peer_send(struct peer *p)
 /* Take the next whole line of P, without its line ending; valid until P receives.  NULL: none. */
 static const char *peer_line(struct peer *p, size_t *n)
 {
+	if (p->in.len == p->searched)
+		return NULL;
 	const uint8_t *start = p->in.data + p->taken, *from = p->in.data + p->searched;
-	const uint8_t *end =
-		p->in.len > p->searched ? memchr(from, '\n', p->in.len - p->searched) : NULL;
+	const uint8_t *end = memchr(from, '\n', p->in.len - p->searched);
 	if (!end) {
 		p->searched = p->in.len;
 		return NULL;

@@ -135,7 +135,7 @@ static void test_members(void **state)
 	assert_int_equal(value->n, 8);
 	assert_memory_equal(value->at, "{\"id\":1}", 8);
 	assert_null(qmp_member(&line, "error"));
-	assert_null(qmp_member(&line, "retur"));
+	assert_null(qmp_member(&line, "returns"));
 	value = qmp_member(&line, "id");
 	assert_true(qmp_is_text(value, "sv-7"));
 	assert_false(qmp_is_text(value, "sv-77"));
@@ -150,7 +150,10 @@ static int parse(const char *text, struct qmp_request *r)
 
 static void test_requests(void **state)
 {
+	static const char LONG[] = "{\"execute\":\"a234567890123456789012345678901234567890123"
+				   "456789012345678901234\"}";
 	static const char *const BAD[] = {
+		LONG,
 		"{}",
 		"{\"execute\":7}",
 		"{\"execute\":\"\"}",
@@ -168,8 +171,6 @@ static void test_requests(void **state)
 		"{\"execute\":\"a\",\"arguments\":{\"y\":{\"x\":1,\"x\":2}}}",
 		"{\"execute\":\"a\",\"arguments\":{\"x\":18446744073709551615}}",
 		"{\"execute\":\"a\",\"arguments\":{\"x\":\"\\ud800\"}}",
-		"{\"execute\":"
-		"\"a2345678901234567890123456789012345678901234567890123456789012345\"}",
 	};
 	struct qmp_request r;
 	(void)state;
