@@ -250,13 +250,15 @@ static void launch(struct broker *b, int fd, const struct launch_request *reques
 		return;
 	}
 	if (!is_listener(monitor)) {
-		launch_refuse(b, fd, ERR_STATE, "the monitor is not a listener of libvirtd's");
+		launch_refuse(b, fd, &who, ERR_STATE, "launch.monitor",
+			      "the monitor is not a listener of libvirtd's");
 		return;
 	}
 	/* Before the grant: whoever becomes QEMU has no other way to libvirt. */
 	int rc = fd_send(b->config.link, &order, sizeof(order), &monitor, 1);
 	if (rc < 0) {
-		launch_refuse(b, fd, rc, "the VM's worker does not take the monitor");
+		launch_refuse(b, fd, &who, rc, "launch.state",
+			      "the VM's worker does not take the monitor");
 		return;
 	}
 	rc = fd_send(fd, &granted, sizeof(granted), fds, LAUNCH_FDS);

@@ -52,10 +52,10 @@ struct broker_config {
 	int window_ms, grace_ms; /* LAUNCH_WINDOW_MS, BROKER_GRACE_MS */
 	/* Descriptors, taken over on success. */
 	int launch_listener, control_listener;
-	int link;	   /* SOCK_SEQPACKET, to the worker */
-	int qemu_ctrl;	   /* QEMU's end of the vTPM's control channel */
-	int qemu_lifeline; /* QEMU's end of the lifeline */
-	int qemu_monitor;  /* the listener that becomes QEMU's monitor */
+	int link;	     /* SOCK_SEQPACKET, to the worker */
+	int qemu_ctrl;	     /* QEMU's end of the vTPM's control channel */
+	int qemu_lifeline;   /* QEMU's end of the lifeline */
+	int qemu_monitor;    /* the listener that becomes QEMU's monitor */
 	struct audit *audit; /* taken over on success; NULL: nothing is recorded (tests) */
 };
 

@@ -47,13 +47,18 @@ static void serve_ctrl(struct loop *l)
 /* Take an order of the broker's; < 0 when it has gone, or says what makes no sense. */
 static int serve_link(struct loop *l)
 {
-	struct broker_order order = { 0 };
+	union {
+		struct broker_order order;
+		struct broker_audited late;
+	} said = { 0 };
 	int fds[FD_PASS_MAX];
 	size_t n_fds;
-	ssize_t got = fd_recv(l->config->link, &order, sizeof(order), fds, &n_fds);
+	ssize_t got = fd_recv(l->config->link, &said, sizeof(said), fds, &n_fds);
 	int rc = got < 0 ? (int)got : ERR_STATE;
-	if (got == sizeof(order) && order.kind == BROKER_MONITOR && n_fds == 1) {
+	if (got == sizeof(said.order) && said.order.kind == BROKER_MONITOR && n_fds == 1) {
 		monitor_listen(l->config->monitor, fd_take(&fds[0]));
+		rc = 0;
+	} else if (got > 0 && report_is_answer(&said, (size_t)got) && n_fds == 0) {
 		rc = 0;
 	}
 	for (size_t i = 0; i < FD_PASS_MAX; i++)

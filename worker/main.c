@@ -172,7 +172,8 @@ static int open_vtpm(struct order *order, struct places *places, const struct vm
 }
 
 /* Phase load. */
-static int load(struct order *order, struct places *places, struct worker *w, struct fault *f)
+static int load(struct order *order, struct places *places, int link, struct worker *w,
+		struct fault *f)
 {
 	CLEANUP_PROTECTOR struct protector *protector = NULL;
 	CLEANUP_KEY struct vm_key key = { 0 };
@@ -187,7 +188,7 @@ static int load(struct order *order, struct places *places, struct worker *w, st
 	if (memcmp(facts->vm, order->vm, UUID_BYTES) != 0)
 		return fault_set(f, ERR_VM, "the protector is another VM's");
 	w->level = facts->level;
-	rc = monitor_new(places->qemu_monitor, facts, &w->monitor);
+	rc = monitor_new(places->qemu_monitor, link, facts, &w->monitor);
 	if (rc < 0)
 		return fault_set(f, rc, "the monitor: %s", err_text(rc));
 	places->qemu_monitor = -1;
@@ -239,7 +240,7 @@ static int worker_main(struct order *order, struct places *places, struct channe
 	if (rc >= 0)
 		rc = phases_follow_parent(broker, &f);
 	if (rc >= 0)
-		rc = load(order, places, &w, &f);
+		rc = load(order, places, channels->link[1], &w, &f);
 	if (rc >= 0)
 		rc = wait_for_broker(channels->link[1], &f);
 	if (rc >= 0)

@@ -41,6 +41,7 @@ enum phase {
 };
 
 struct monitor {
+	int link; /* to the broker, for the audit log; -1: none */
 	struct protector_facts facts;
 	struct peer qemu, client;
 	int listener;
@@ -257,7 +258,7 @@ static void client_refuse(struct monitor *m, const struct buf *id, const struct 
 {
 	char desc[512];
 	snprintf(desc, sizeof(desc), "shieldvm: %s: %s", rule->id, rule->reason);
-	refusal_record(rule->id, "monitor", command);
+	refusal_record(m->link, rule->id, command, rule->reason);
 	client_error(m, id, "GenericError", desc);
 }
 
@@ -311,7 +312,8 @@ static void client_line(struct monitor *m, const char *line, size_t n)
 		client_close(m, "its id is too long");
 	} else if (rc < 0) {
 		fd_close(&m->client_fd);
-		refusal_record("monitor.form", "monitor", "a malformed line");
+		refusal_record(m->link, "monitor.form", "a malformed line",
+			       "not a QMP command of one line");
 		client_error(m, &id, "GenericError", MALFORMED);
 	} else {
 		client_request(m, &r, &id);
@@ -462,12 +464,13 @@ static void qemu_lines(struct monitor *m)
 
 /* ---- All of it ------------------------------------------------------------------------------ */
 
-int monitor_new(int qemu, const struct protector_facts *facts, struct monitor **out)
+int monitor_new(int qemu, int link, const struct protector_facts *facts, struct monitor **out)
 {
 	struct monitor *m = calloc(1, sizeof(*m));
 	if (!m)
 		return -ENOMEM;
 	qmp_init();
+	m->link = link;
 	m->facts = *facts;
 	m->listener = m->client_fd = -1;
 	m->client = (struct peer){ .fd = -1, .out_fd = -1 };

@@ -38,9 +38,10 @@
 
 struct monitor;
 
-/* QEMU is the connected end towards QEMU's listener, taken over on success; FACTS are copied.
- * Before sealing. */
-int monitor_new(int qemu, const struct protector_facts *facts, struct monitor **out) MUST_CHECK;
+/* QEMU is the connected end towards QEMU's listener, taken over on success; LINK leads to the
+ * broker, which records refusals (borrowed; -1: nobody does); FACTS are copied.  Before sealing. */
+int monitor_new(int qemu, int link, const struct protector_facts *facts,
+		struct monitor **out) MUST_CHECK;
 void monitor_free(struct monitor *m);
 
 /* LISTENER is libvirt's, taken over.  A former one and its connection are closed. */

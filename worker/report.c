@@ -34,7 +34,7 @@ static int receive(int link, struct broker_audited *answer)
 		return errno == EINTR ? -EAGAIN : -errno;
 	if (n == 0)
 		return -EPIPE;
-	return n == sizeof(*answer) && answer->magic == REPORT_MAGIC ? 0 : ERR_FORMAT;
+	return report_is_answer(answer, (size_t)n) ? 0 : ERR_FORMAT;
 }
 
 int report_send(int link, struct broker_audit *m)
@@ -77,9 +77,8 @@ int report_take(const struct broker_audit *m, size_t n, struct audit_record *out
 	return 0;
 }
 
-int report_drain(int link)
+int report_is_answer(const void *m, size_t n)
 {
-	struct broker_audited late;
-	int rc = receive(link, &late);
-	return rc == 0 || rc == -EAGAIN ? 0 : rc;
+	const struct broker_audited *answer = m;
+	return n == sizeof(*answer) && answer->magic == REPORT_MAGIC;
 }

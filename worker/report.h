@@ -44,8 +44,9 @@ int report_send(int link, struct broker_audit *m) MUST_CHECK;
  * the monitor and the vTPM and for nobody else.  ERR_FORMAT. */
 int report_take(const struct broker_audit *m, size_t n, struct audit_record *out) MUST_CHECK;
 
-/* After poll(2) reported an event on LINK: drop an answer that came too late.  0, or -EPIPE if the
- * link is closed. */
-int report_drain(int link) MUST_CHECK;
+/* 1 if the N bytes at M, received on the link, are an answer: one that came too late, to be
+ * dropped.
+ */
+int report_is_answer(const void *m, size_t n);
 
 #endif

@@ -107,7 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    getsockname(listener, (struct sockaddr *)&e.name, &e.name_size) < 0 ||
 	    listen(listener, 1) < 0 ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) < 0 ||
-	    monitor_new(pair[0], &facts, &m) < 0)
+	    monitor_new(pair[0], -1, &facts, &m) < 0)
 		abort();
 	e.qemu = pair[1];
 	monitor_listen(m, listener);

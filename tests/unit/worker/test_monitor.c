@@ -89,7 +89,7 @@ static void start(struct bed *b, enum shield_level level)
 	assert_int_equal(listen(listener, 4), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
 	b->qemu = pair[1];
-	assert_int_equal(monitor_new(pair[0], &facts, &b->m), 0);
+	assert_int_equal(monitor_new(pair[0], -1, &facts, &b->m), 0);
 	monitor_listen(b->m, listener);
 }
 
