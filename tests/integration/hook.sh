@@ -126,14 +126,24 @@ check 'nobody was killed' bash -c "! grep 'killed by' $work/strace"
 # --- launchers ----------------------------------------------------------------------------------------
 cat >$work/launcher.py <<'PY'
 # Asks for the vTPM as shieldvm-launch does (base/spawn.h), says what came, and waits for a line.
-import array, socket, struct, sys, uuid
+# The monitor's listener is root's, as libvirtd's; the one who asks is a third argument's user.
+import array, os, pwd, socket, struct, sys, uuid
+monitor = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+monitor.bind("")
+monitor.listen(1)
+if len(sys.argv) > 3:
+    user = pwd.getpwnam(sys.argv[3])
+    os.setgroups([])
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
 s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 s.settimeout(10)
 try:
     s.connect(f"/run/shieldvm/{sys.argv[1]}/launch.sock")
 except PermissionError:
     sys.exit("no permission")
-s.send(struct.pack("=II", 0x53485644, 1) + uuid.UUID(sys.argv[2]).bytes)
+s.sendmsg([struct.pack("=II", 0x53485644, 2) + uuid.UUID(sys.argv[2]).bytes],
+          [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [monitor.fileno()]))])
 data, ancillary, _, _ = s.recvmsg(4096, socket.CMSG_SPACE(64))
 rc, = struct.unpack_from("=i", data, 8)
 if rc:
@@ -150,10 +160,10 @@ check 'start' hook start
 refused 'another user' 'no permission' setpriv --reuid 1234 --clear-groups /usr/bin/python3 $work/launcher.py $uuid $uuid
 refused "another VM's launcher" "another VM's" launcher $other
 mkfifo $work/qemu
-setpriv --reuid libvirt-qemu --regid kvm --clear-groups /usr/bin/python3 $work/launcher.py $uuid $uuid \
+/usr/bin/python3 $work/launcher.py $uuid $uuid libvirt-qemu \
 	>$work/launched <>$work/qemu &
 qemu=$!
-check "QEMU's user gets its two descriptors" until_true 10 grep -q '^2 descriptors$' $work/launched
+check "QEMU's user gets its three descriptors" until_true 10 grep -q '^3 descriptors$' $work/launched
 check 'started' hook started
 refused 'a second launcher' 'handed out already' launcher
 refused 'a second prepare' 'another worker of this VM still runs' hook prepare
