@@ -41,7 +41,8 @@ raw() {
 }
 
 refusals() {
-	grep -c "refused: $2: " "/var/log/shieldvm/$1.log" || true
+	shieldvm audit show --vm "$1" --json |
+		jq -c --arg rule "$2" 'select(.event == "refused" and .rule == $rule)' | wc -l
 }
 
 # barred NAME UUID RULE COMMAND...: the command fails, its message names the rule, the rule is on
@@ -229,4 +230,5 @@ barred b $b agent.channel raw b '{"execute":"device_add","arguments":{"driver":"
 barred b $b memory.dump virsh dump b /run/bed/b.dump --memory-only
 barred b $b debug.hmp virsh qemu-monitor-command b --hmp info registers
 check 'b is destroyed' virsh destroy b
+check 'the audit log is whole' shieldvm audit verify
 finish
