@@ -28,7 +28,13 @@ class Vm:
         s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         s.settimeout(10)
         s.connect(f"/run/shieldvm/{name}/launch.sock")
-        s.send(struct.pack("=II", 0x53485644, 1) + uuid.UUID(name).bytes)
+        # The monitor's listener, which libvirtd would have made.
+        self.monitor = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.monitor.bind("")
+        self.monitor.listen(1)
+        s.sendmsg([struct.pack("=II", 0x53485644, 2) + uuid.UUID(name).bytes],
+                  [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                    array.array("i", [self.monitor.fileno()]))])
         data, ancillary, _, _ = s.recvmsg(4096, socket.CMSG_SPACE(64))
         if struct.unpack_from("=i", data, 8)[0] or not ancillary:
             die(data[12:].split(b"\0")[0].decode())
@@ -37,6 +43,7 @@ class Vm:
         self.ctrl = socket.socket(fileno=fds[0])
         self.ctrl.settimeout(20)
         self.lifeline = fds[1]
+        self.qmp = fds[2]
         uid = os.stat(f"/var/lib/shieldvm/{name}").st_uid
         pids = [int(p) for p in subprocess.run(["pgrep", "-u", str(uid)], capture_output=True,
                                                text=True).stdout.split()]

@@ -49,11 +49,15 @@ check 'prepare' hook prepare
 check 'the first start is on record' events key-use tpm-made
 cat >$work/launcher.py <<'PY'
 # Asks for the vTPM as shieldvm-launch does (base/spawn.h).
-import socket, struct, sys, uuid
+import array, socket, struct, sys, uuid
+monitor = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+monitor.bind("")
+monitor.listen(1)
 s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 s.settimeout(10)
 s.connect(f"/run/shieldvm/{sys.argv[1]}/launch.sock")
-s.send(struct.pack("=II", 0x53485644, 1) + uuid.UUID(sys.argv[2]).bytes)
+s.sendmsg([struct.pack("=II", 0x53485644, 2) + uuid.UUID(sys.argv[2]).bytes],
+          [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [monitor.fileno()]))])
 rc, = struct.unpack_from("=i", s.recv(4096), 8)
 sys.exit(rc != 0)
 PY
