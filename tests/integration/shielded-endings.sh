@@ -56,7 +56,14 @@ check 'it is the same QEMU' test "$(qemu_pid a)" = "$qemu"
 check 'status shows both workers' test "$(shieldvm status --json | jq -s 'flatten | length')" = 2
 check 'a is suspended' virsh suspend a
 check 'a is resumed' virsh resume a
-check 'a is destroyed' virsh destroy a
+
+# Nobody is there to see the monitor close: the kernel alone ends QEMU, by its lifeline.
+worker=$(worker_pid $a)
+libvirtd_stop
+kill -KILL "$worker"
+check 'without libvirtd, too, QEMU ends with its worker' until_true 10 test ! -d "/proc/$qemu"
+libvirtd_start
+check 'libvirtd sees that a has ended' until_true 30 domain_state a 'shut off'
 check 'nothing of it is left' until_true 10 no_vm_processes $a
 check 'b is destroyed' virsh destroy b
 check 'nothing of it is left either' until_true 10 no_vm_processes $b
