@@ -13,9 +13,11 @@ static const char *const LABELS[] = {
 	[KEY_USE_VTPM_BLOB_PERMANENT] = "shieldvm/1/vtpm-blob-permanent",
 	[KEY_USE_VTPM_BLOB_VOLATILE] = "shieldvm/1/vtpm-blob-volatile",
 	[KEY_USE_VTPM_BLOB_SAVESTATE] = "shieldvm/1/vtpm-blob-savestate",
+	[KEY_USE_STATE_KEY] = "shieldvm/1/state-key",
+	[KEY_USE_SAVED_STATE] = "shieldvm/1/saved-state",
+	[KEY_USE_DUMP] = "shieldvm/1/dump",
 };
-_Static_assert(sizeof(LABELS) / sizeof(LABELS[0]) == KEY_USE_VTPM_BLOB_SAVESTATE + 1,
-	       "a label per enum key_use");
+_Static_assert(sizeof(LABELS) / sizeof(LABELS[0]) == KEY_USE_LAST + 1, "a label per enum key_use");
 
 int key_new(struct vm_key *key)
 {
@@ -44,7 +46,7 @@ int key_derive(const struct vm_key *key, enum key_use use, const uint8_t vm[stat
 	if (pthread_once(&once, fetch_hkdf) != 0 || !hkdf)
 		return ERR_CRYPTO;
 
-	if (use < KEY_USE_VTPM_STATE || use > KEY_USE_VTPM_BLOB_SAVESTATE)
+	if (use < KEY_USE_VTPM_STATE || use > KEY_USE_LAST)
 		return ERR_CRYPTO;
 	size_t label_bytes = strlen(LABELS[use]);
 	if (context_bytes > INFO_MAX - UUID_BYTES - 1 - label_bytes)

@@ -29,7 +29,11 @@ enum key_use {
 	KEY_USE_VTPM_BLOB_PERMANENT, /* GET_STATEBLOB type 1, inside QEMU's stream */
 	KEY_USE_VTPM_BLOB_VOLATILE,  /* type 2 */
 	KEY_USE_VTPM_BLOB_SAVESTATE, /* type 3 */
+	KEY_USE_STATE_KEY,	     /* the stream key of a saved state */
+	KEY_USE_SAVED_STATE,	     /* a saved state or checkpoint, from its own stream key */
+	KEY_USE_DUMP,		     /* a dump, likewise */
 };
+#define KEY_USE_LAST KEY_USE_DUMP
 
 /* A fresh VM key from the library's generator; ERR_CRYPTO. */
 int key_new(struct vm_key *key) MUST_CHECK;

@@ -44,10 +44,10 @@ static void test_every_input_matters(void **state)
 {
 	(void)state;
 	CLEANUP_KEY struct vm_key key = counting_key();
-	uint8_t out[9][32], vm[UUID_BYTES];
+	uint8_t out[12][32], vm[UUID_BYTES];
 	const uint8_t *salt = (const uint8_t *)"salt";
 	size_t n = 0;
-	for (enum key_use use = KEY_USE_VTPM_STATE; use <= KEY_USE_VTPM_BLOB_SAVESTATE; use++)
+	for (enum key_use use = KEY_USE_VTPM_STATE; use <= KEY_USE_LAST; use++)
 		assert_int_equal(key_derive(&key, use, VM, salt, 4, NULL, 0, out[n++], 32), 0);
 	memcpy(vm, VM, sizeof(vm));
 	vm[15] ^= 1;
