@@ -236,19 +236,30 @@ static int release(struct call *c, struct fault *f)
 	return rc < 0 ? rc : folders_clear_run(c->facts->vm, f);
 }
 
-/* The protector was verified to get here, and all that is left to do is to put that on record. */
+/*
+ * A domain that comes from a saved image or from another host is judged as one that is defined
+ * here: prepare would refuse it too, but only after libvirt has set out.  The emulator and the
+ * TPM's socket have the same paths on every host.
+ */
+static int accept_incoming(struct call *c, enum audit_event event, const char *what,
+			   struct fault *f)
+{
+	c->rule = "domain.rules";
+	int rc = domain_check(c->domain, c->facts, f);
+	if (rc < 0)
+		return rc;
+	c->rule = "audit.log";
+	return recorder_write(c->recorder, event, AUDIT_DONE, "", what, f);
+}
+
 static int accept_migration(struct call *c, struct fault *f)
 {
-	c->rule = "audit.log";
-	return recorder_write(c->recorder, AUDIT_MIGRATE, AUDIT_DONE, "", "a migration may come in",
-			      f);
+	return accept_incoming(c, AUDIT_MIGRATE, "a migration may come in", f);
 }
 
 static int accept_restore(struct call *c, struct fault *f)
 {
-	c->rule = "audit.log";
-	return recorder_write(c->recorder, AUDIT_RESTORE, AUDIT_DONE, "",
-			      "a saved state may be used", f);
+	return accept_incoming(c, AUDIT_RESTORE, "a saved state may be used", f);
 }
 
 static const struct operation {

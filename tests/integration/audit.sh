@@ -35,6 +35,8 @@ events() {
 	local n=$#
 	test "$(tail -n "$n" $log | sed -E 's/.*"event":"([^"]*)".*/\1/' | tr '\n' ' ')" = "$* "
 }
+# the host has signed the log up to its last record
+signed() { shieldvm audit verify --json | jq -e --argjson n "$(records)" '.signed_seq == $n' >/dev/null; }
 not_verified() { refused "$1" "$2" shieldvm audit verify; }
 
 domain_xml plain $uuid >$work/plain.xml
@@ -47,6 +49,7 @@ check 'the domain is shielded' shieldvm shield $work/plain.xml --owner $work/own
 # --- a life -----------------------------------------------------------------------------------------
 check 'prepare' hook prepare
 check 'the first start is on record' events key-use tpm-made
+check '... and signed' signed
 cat >$work/launcher.py <<'PY'
 # Asks for the vTPM as shieldvm-launch does (base/spawn.h).
 import array, socket, struct, sys, uuid
@@ -66,6 +69,7 @@ adds_one "another VM's launcher" launch.vm python3 $work/launcher.py $uuid 5e7f3
 check '... by the broker, with the peer' bash -c "tail -n 1 $log | grep -q '\"channel\":\"launch\".*\"pid\":[0-9]*,\"uid\":0'"
 check 'start' hook start
 check '... on record' events start
+check '... and signed' signed
 check 'the log is whole' shieldvm audit verify
 adds_one 'a start without launcher' launch.bypassed hook started
 adds_one 'a second prepare' vm.running hook prepare
@@ -73,14 +77,17 @@ check 'release' hook release
 check 'the end is on record' events stop
 check 'the second start too' hook prepare
 check '... without a new TPM' events key-use
+check '... and signed' signed
 kill -KILL "$(pgrep -x -n shieldvm-worker)"
 check 'a killed worker' none_left
 check '... is on record' until_true 5 events killed
 check 'release' hook release
 check 'restore is on record' hook restore
 check '... as such' events restore
+check '... and signed' signed
 check 'migrate is on record' hook migrate
 check '... as such' events migrate
+check '... and signed' signed
 check 'the log is whole' shieldvm audit verify
 check 'the log names the VM' bash -c "! grep -v '\"vm\":\"$uuid\",\"name\":\"plain\",\"level\":\"shielded\"' $log"
 
@@ -88,7 +95,11 @@ check 'the log names the VM' bash -c "! grep -v '\"vm\":\"$uuid\",\"name\":\"pla
 sed 's|<emulator>.*</emulator>|<emulator>/usr/bin/qemu-system-x86_64</emulator>|' $work/vm.xml >$work/bad.xml
 adds_one 'another emulator' domain.emulator hook prepare $work/bad.xml
 sed 's|<video>|<graphics type="vnc" port="-1"/><video>|' $work/vm.xml >$work/bad.xml
-adds_one 'a screen' console.graphics hook prepare $work/bad.xml
+for op in prepare restore migrate; do
+	adds_one "$op with a screen" console.graphics hook $op $work/bad.xml
+	check '... for that call' bash -c "tail -n 1 $log | grep -qF '\"request\":\"hook $op begin\"'"
+	check '... and signed' signed
+done
 sed 's/5e7f3c1a-0b1d-4a57-9d0e-3a1f5c2b7d11/5e7f3c1a-0b1d-4a57-9d0e-3a1f5c2b7d12/' $work/vm.xml >$work/bad.xml
 for op in prepare start started migrate restore; do
 	adds_one "$op of another UUID" protector.vm hook $op $work/bad.xml
@@ -105,7 +116,14 @@ adds_one 'another signature' protector.signature hook prepare $work/bad.xml
 head -c -20 $work/vm.xml >$work/bad.xml
 adds_one 'half a domain' domain.form hook prepare $work/bad.xml
 cp /var/lib/shieldvm/$uuid/tpm2.state $work/state
-printf X | dd of=/var/lib/shieldvm/$uuid/tpm2.state bs=1 seek=500 conv=notrunc status=none
+python3 - /var/lib/shieldvm/$uuid/tpm2.state <<'PY'
+import sys
+with open(sys.argv[1], "r+b") as f:
+    f.seek(500)
+    byte = f.read(1)[0]
+    f.seek(500)
+    f.write(bytes([byte ^ 1]))
+PY
 adds_one 'a flipped bit of the state' vtpm.state hook prepare
 cp $work/state /var/lib/shieldvm/$uuid/tpm2.state
 mv /etc/shieldvm/host.jwk $work/host.jwk
@@ -151,6 +169,14 @@ tail -n 1 $log | sed 's/plain/forged/' >>$log
 not_verified 'a record appended by hand' 'appended by hand'
 check 'the next record tells so' hook restore
 check 'the log is whole, with that on record' bash -c 'shieldvm audit verify | grep -q "audit.torn"'
+mv $log $work/aside
+mkdir $log
+for op in prepare start restore migrate; do
+	refused "without a log, $op" 'refused, as it cannot be put on record' hook $op
+done
+check '... but a VM may end' hook release
+rmdir $log
+mv $work/aside $log
 cp $work/audit.jsonl $work/older
 check 'an older copy of the log' bash -c "cat $work/older >$log"
 not_verified 'an older copy of the log' 'replaced by an older copy'

@@ -183,7 +183,14 @@ refused_clean 'deleted state' 'tpm2.state'
 check 'no new TPM came in its place' test ! -e $state/tpm2.state
 mv $work/gone $state/tpm2.state
 check 'put back, it starts' goes
-printf X | dd of=$state/tpm2.state bs=1 seek=500 conv=notrunc status=none
+/usr/bin/python3 - $state/tpm2.state <<'PY'
+import sys
+with open(sys.argv[1], "r+b") as f:
+    f.seek(500)
+    byte = f.read(1)[0]
+    f.seek(500)
+    f.write(bytes([byte ^ 1]))
+PY
 flipped=$(sha256sum <$state/tpm2.state)
 refused_clean 'a flipped bit' 'tpm2.state'
 check 'the file is left as it was' test "$(sha256sum <$state/tpm2.state)" = "$flipped"
@@ -223,6 +230,23 @@ sed 's|<emulator>.*</emulator>|<emulator>/usr/bin/qemu-system-x86_64</emulator>|
 refused_clean 'another emulator' 'emulator' $work/bad.xml
 sed 's|<video>|<graphics type="vnc" port="-1"/><video>|' $work/vm.xml >$work/bad.xml
 refused_clean 'a screen added after shielding' 'graphics|console|display' $work/bad.xml
+# What comes from a saved image or another host is judged as what is defined here.
+# incoming WHAT RULE FROM TO: the domain with FROM as TO is refused under RULE by every operation.
+incoming() {
+	local op
+	sed "s|$3|$4|" $work/vm.xml >$work/bad.xml
+	check "the domain gets $1" bash -c "! cmp -s $work/vm.xml $work/bad.xml"
+	for op in prepare restore migrate start; do
+		refused "$op: $1" "^shieldvm-hook: $2: " hook $op $work/bad.xml
+	done
+}
+incoming 'another emulator' domain.emulator '<emulator>.*</emulator>' '<emulator>/usr/bin/qemu-system-x86_64</emulator>'
+incoming "another VM's TPM" tpm.backend "$uuid/vtpm.sock" "$other/vtpm.sock"
+incoming 'a kernel' boot.kernel '<boot dev=.hd./>' "<kernel>/boot/vmlinuz</kernel>"
+incoming 'a serial line' console.serial '<video>' "<serial type='pty'/><video>"
+incoming 'arguments for QEMU' qemu.commandline '</devices>' \
+	"</devices><c:commandline xmlns:c='http://libvirt.org/schemas/domain/qemu/1.0'><c:arg value='-s'/></c:commandline>"
+check 'nothing of it is left' none_left
 head -c -20 $work/vm.xml >$work/bad.xml
 refused_clean 'half a domain' '.' $work/bad.xml
 { cat $work/vm.xml; head -c 9000000 /dev/zero | tr '\0' ' '; } >$work/bad.xml
