@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "policy/qmp_rules.h"
 
 int cli_option(int argc, char **argv, const struct option *options, struct fault *f)
 {
@@ -36,6 +37,32 @@ int cli_operands(int argc, char **argv, int n, const char *what, struct fault *f
 	if (argc - optind > n)
 		return fault_set(f, ERR_USAGE, "%s: '%s' is one argument too many (see --help)",
 				 argv[0], argv[optind + n]);
+	return 0;
+}
+
+int cli_level(const char *text, struct protector_facts *facts, struct fault *f)
+{
+	return level_parse(text, &facts->level) < 0
+		       ? fault_set(f, ERR_USAGE,
+				   "--level %s: there is only shielded and encryption-supported",
+				   text)
+		       : 0;
+}
+
+int cli_allow(struct protector_facts *facts, const char *id, struct fault *f)
+{
+	if (!domain_rule_allowable(id) && !qmp_rule_allowable(id))
+		return fault_set(f, ERR_USAGE,
+				 "--allow %s: not a rule that an owner may allow (see shieldvm(1),"
+				 " RULES)",
+				 id);
+	for (size_t i = 0; i < facts->n_allow; i++) {
+		if (strcmp(facts->allow[i], id) == 0)
+			return 0;
+	}
+	if (facts->n_allow == PROTECTOR_ALLOW_MAX)
+		return fault_set(f, ERR_LIMIT, "more than %d rules to allow", PROTECTOR_ALLOW_MAX);
+	snprintf(facts->allow[facts->n_allow++], PROTECTOR_RULE_MAX, "%s", id);
 	return 0;
 }
 

@@ -26,6 +26,7 @@ int cmd_host_show(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_key_new(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_key_show(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_key_rewrap(int argc, char **argv, struct fault *f) MUST_CHECK;
+int cmd_lint(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_shield(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_status(int argc, char **argv, struct fault *f) MUST_CHECK;
 
@@ -37,6 +38,10 @@ int cli_option(int argc, char **argv, const struct option *options, struct fault
 
 /* After the options: exactly N operands, named by WHAT ("IN.xml"), or ERR_USAGE with a sentence. */
 int cli_operands(int argc, char **argv, int n, const char *what, struct fault *f) MUST_CHECK;
+
+/* What --level and --allow say, into FACTS; ERR_USAGE or ERR_LIMIT with a sentence. */
+int cli_level(const char *text, struct protector_facts *facts, struct fault *f) MUST_CHECK;
+int cli_allow(struct protector_facts *facts, const char *id, struct fault *f) MUST_CHECK;
 
 /* Read and parse the domain in PATH ("-" is standard input); pipes are fine. */
 int cli_read_domain(const char *path, struct domain **out, struct fault *f) MUST_CHECK;

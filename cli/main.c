@@ -26,6 +26,7 @@ static const char HELP[] =
 	"  shieldvm key show FILE        its public half and thumbprint\n"
 	"  shieldvm shield IN.xml        make a plain domain a shielded one\n"
 	"  shieldvm key rewrap XML       change which hosts may run a shielded domain\n"
+	"  shieldvm lint XML             what the rules say of a domain, plain or shielded\n"
 	"\n"
 	"shieldvm COMMAND --help tells more, shieldvm(1) tells all.\n"
 	"Exit status: 0 done, 1 refused or not authentic, 2 wrong arguments, 3 environment.\n";
@@ -102,6 +103,25 @@ static const struct command {
 	  "  --remove-host THUMBPRINT  no longer (key show PUB prints a thumbprint)\n"
 	  "  --new-tpm                 let the VM start with a new, empty TPM\n"
 	  "  -o OUT.xml                write there instead of to standard output\n" },
+	{ NULL, "lint", cmd_lint,
+	  "usage: shieldvm lint XML [--level LEVEL] [--allow RULE]... [--json]\n"
+	  "       shieldvm lint --argv FILE [--json]\n"
+	  "       shieldvm lint --rules [--json]\n"
+	  "\n"
+	  "Holds a domain against the rules and tells each finding with its line, rule, reason "
+	  "and\n"
+	  "remedy. Of a shielded domain it tells what the hook would refuse, at the level that "
+	  "its\n"
+	  "owner signed; of a plain one, what stands in the way of shielding it. Exits with 1 if\n"
+	  "something is refused.\n"
+	  "  --level LEVEL  shielded or encryption-supported, instead of the domain's own or of\n"
+	  "                 shielded\n"
+	  "  --allow RULE   at encryption-supported: as if the owner allowed this rule too\n"
+	  "  --argv FILE    QEMU's arguments instead, as the launcher gets them: a NUL or newline\n"
+	  "                 after each, or a command line out of libvirt's log\n"
+	  "  --rules        list every rule, with its verdict at both levels\n"
+	  "  --json         the result as JSON\n"
+	  "XML and FILE may be - for standard input.\n" },
 	{ NULL, "shield", cmd_shield,
 	  "usage: shieldvm shield IN.xml --owner FILE [--host PUB]... [--level LEVEL]\n"
 	  "                       [--allow RULE]... [--strip] [-o OUT.xml]\n"

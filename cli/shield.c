@@ -8,7 +8,6 @@
 #include "base/paths.h"
 #include "cli/cli.h"
 #include "libvirt/shield.h"
-#include "policy/qmp_rules.h"
 
 struct shield_command {
 	const char *owner, *output;
@@ -20,23 +19,6 @@ struct shield_command {
 static void command_done(struct shield_command *s)
 {
 	key_list_done(&s->hosts);
-}
-
-static int add_allowed(struct protector_facts *facts, const char *id, struct fault *f)
-{
-	if (!domain_rule_allowable(id) && !qmp_rule_allowable(id))
-		return fault_set(f, ERR_USAGE,
-				 "--allow %s: not a rule that an owner may allow (see shieldvm(1),"
-				 " RULES)",
-				 id);
-	for (size_t i = 0; i < facts->n_allow; i++) {
-		if (strcmp(facts->allow[i], id) == 0)
-			return 0;
-	}
-	if (facts->n_allow == PROTECTOR_ALLOW_MAX)
-		return fault_set(f, ERR_LIMIT, "more than %d rules to allow", PROTECTOR_ALLOW_MAX);
-	snprintf(facts->allow[facts->n_allow++], PROTECTOR_RULE_MAX, "%s", id);
-	return 0;
 }
 
 static int read_options(int argc, char **argv, struct shield_command *s, struct fault *f)
@@ -65,12 +47,9 @@ static int read_options(int argc, char **argv, struct shield_command *s, struct 
 		else if (c == 'H')
 			rc = key_list_add_file(&s->hosts, optarg, f);
 		else if (c == 'a')
-			rc = add_allowed(&s->facts, optarg, f);
-		else if (c == 'l' && level_parse(optarg, &s->facts.level) < 0)
-			rc = fault_set(
-				f, ERR_USAGE,
-				"--level %s: there is only shielded and encryption-supported",
-				optarg);
+			rc = cli_allow(&s->facts, optarg, f);
+		else if (c == 'l')
+			rc = cli_level(optarg, &s->facts, f);
 		if (rc < 0)
 			return rc;
 	}
@@ -128,7 +107,7 @@ static int say_finding(const struct domain_finding *finding, void *arg)
 	int *count = refuses ? &n->refusals : &n->notices;
 	if ((*count)++ == 0)
 		fputs(refuses ? "In the way:\n" : "Worth knowing:\n", stderr);
-	n->strippable += refuses && finding->rule->strip;
+	n->strippable += refuses && finding->rule->remedy == REMEDY_STRIP;
 	cli_make_printable(text);
 	fprintf(stderr, "  %s\n", text);
 	return 0;

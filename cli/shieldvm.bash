@@ -12,7 +12,7 @@ _shieldvm() {
 	local command=${COMP_WORDS[1]:-} words=
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		words='audit host key shield status --help --version'
+		words='audit host key lint shield status --help --version'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = audit ]; then
 		words='show verify report --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = host ]; then
@@ -28,13 +28,14 @@ _shieldvm() {
 			device.redirdev device.smartcard device.vhost-user disk.fdgroup disk.transient
 			memory.hugepages memory.nvdimm memory.shared' ;;
 		--remove-host | --vm | --since) return ;;
-		--log | --head | --anchor | --host-key | --owner | --host | --add-host | -o | --output) ;;
+		--log | --head | --anchor | --host-key | --owner | --host | --add-host | --argv | -o | --output) ;;
 		*)
 			case $command${COMP_WORDS[2]:+/${COMP_WORDS[2]}} in
 			audit/verify) words='--json --log --head --anchor --host-key --help' ;;
 			audit/*) words='--vm --since --json --log --help' ;;
 			key/rewrap) words='--owner --add-host --remove-host --new-tpm -o --help' ;;
 			host/* | key/*) words=--help ;;
+			lint/*) words='--level --allow --json --argv --rules --help' ;;
 			shield/*) words='--owner --host --level --allow --strip -o --help' ;;
 			status/*) words="--json --help $(_shieldvm_vms)" ;;
 			esac

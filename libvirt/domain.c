@@ -36,6 +36,11 @@ const char *domain_shield_text(const struct domain *d)
 	return d->text;
 }
 
+long domain_shield_line(const struct domain *d)
+{
+	return d->protector ? xmlGetLineNo(d->protector) : 0;
+}
+
 const char *domain_name(const struct domain *d)
 {
 	return d->name;

@@ -41,6 +41,9 @@ static inline void cleanup_domain(struct domain **d)
  */
 const char *domain_shield_text(const struct domain *d);
 
+/* The line of the protector's element; 0 if the domain is not shielded. */
+long domain_shield_line(const struct domain *d);
+
 /* The domain's <uuid>.  ERR_FORMAT if there is none or it is not one. */
 int domain_uuid(const struct domain *d, uint8_t uuid[static UUID_BYTES]) MUST_CHECK;
 

@@ -93,11 +93,11 @@ static int set_uuid(const struct edit *e)
 		u[8] = (uint8_t)((u[8] & 0x3f) | 0x80);
 	}
 	uuid_format(e->facts->vm, canonical);
-	if (node && strcmp(text, canonical) == 0)
-		return 0;
 	xmlNode *made = only_child(e->domain, "uuid");
 	if (!made)
 		return no_memory(e);
+	if (node && strcmp(text, canonical) == 0)
+		return 0;
 	xmlNodeSetContent(made, (const xmlChar *)canonical);
 	changed(e, "uuid: %s", canonical);
 	return 0;
@@ -302,7 +302,7 @@ struct strip_list {
 static int collect(const struct domain_finding *finding, void *arg)
 {
 	struct strip_list *list = arg;
-	if (!VERDICT_REFUSES(finding->verdict) || !finding->rule->strip)
+	if (!VERDICT_REFUSES(finding->verdict) || finding->rule->remedy != REMEDY_STRIP)
 		return 0;
 	for (size_t i = 0; i < list->n; i++) {
 		if (list->rows[i].node == finding->node)

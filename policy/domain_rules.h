@@ -25,11 +25,18 @@
 
 enum rule_kind { RULE_FORBIDS, RULE_REQUIRES };
 
+/* Who puts right what a row refuses in a plain domain. */
+enum remedy {
+	REMEDY_HAND,   /* somebody who knows the guest */
+	REMEDY_SHIELD, /* `shieldvm shield` */
+	REMEDY_STRIP,  /* its --strip, which takes the element out; the guest boots without it */
+};
+
 struct domain_rule {
 	const char *id; /* "group.name", stable; several rows may share one */
 	enum rule_kind kind;
 	enum verdict at_supported, at_shielded;
-	int strip;	   /* 1: the element can be taken out without harm to the guest's boot */
+	enum remedy remedy;
 	const char *xpath; /* RULE_FORBIDS: the elements; RULE_REQUIRES: what must be true */
 	const char *place; /* RULE_REQUIRES: XPath of the element to name; else NULL */
 	const char *reason;
@@ -46,7 +53,8 @@ int domain_rule_allowable(const char *id);
 struct domain_finding {
 	const struct domain_rule *rule;
 	enum verdict verdict; /* NOTICE, REFUSE, or OWNER: refused, and the owner may allow it */
-	xmlNode *node;	      /* the element, or the nearest one to a missing element */
+	xmlNode *node;	      /* the element; NULL if one is missing */
+	xmlNode *near;	      /* the element, or the innermost one that it should be in */
 };
 
 /* Called once per finding, in the table's order; a value < 0 stops the check and is returned. */
@@ -59,6 +67,11 @@ typedef int domain_finding_fn(const struct domain_finding *finding, void *arg);
  */
 int domain_rules_check(xmlDoc *doc, const struct protector_facts *facts, domain_finding_fn *fn,
 		       void *arg, struct fault *f) MUST_CHECK;
+
+#define DOMAIN_ELEMENT_MAX 65 /* bytes of an element's name as it is told, with the NUL */
+
+/* The name of the element that is there, or missing. */
+void domain_finding_element(const struct domain_finding *finding, char *name, size_t size);
 
 /* The sentence for FINDING: "id: <element> at line N: reason; what to do". */
 void domain_finding_text(const struct domain_finding *finding, char *text, size_t size);

@@ -14,6 +14,8 @@
 #ifndef SHIELDVM_POLICY_QEMU_ARGS_H
 #define SHIELDVM_POLICY_QEMU_ARGS_H
 
+#include <stddef.h>
+
 #include "base/err.h"
 #include "base/uuid.h"
 
@@ -33,6 +35,14 @@ struct qemu_args {
  * ERR_POLICY with a sentence in F that begins with the rule's id; *OUT is then untouched.
  */
 int qemu_args_check(int argc, char *const *argv, struct qemu_args *out, struct fault *f) MUST_CHECK;
+
+/* One rule that a vector can break, at both levels. */
+struct qemu_args_rule {
+	const char *id, *reason;
+};
+
+/* All of them, by id; *N rows. */
+const struct qemu_args_rule *qemu_args_rules(size_t *n);
 
 /*
  * 1 if ARGV is exactly one of libvirt's capability probes (qemuProcessQMPLaunch): no guest, so

@@ -5,6 +5,7 @@
 # /etc, /run, /var/lib and /var/log are private. Usage: cli.sh SHIELDVM
 set -u -o pipefail
 shieldvm=$(realpath "$1")
+vectors=$(realpath "$(dirname "$0")/../vectors/qemu-args")
 
 if [ "${CLI_INSIDE:-}" != 1 ]; then
 	if ! why=$(unshare --mount true 2>&1) || [ "$(id -u)" != 0 ]; then
@@ -12,7 +13,8 @@ if [ "${CLI_INSIDE:-}" != 1 ]; then
 		[ "${MUST_WORK:-}" != 1 ] || exit 1
 		exit 77
 	fi
-	CLI_INSIDE=1 exec timeout 240 unshare --mount --propagation private "$0" "$@"
+	CLI_INSIDE=1 exec timeout 240 unshare --mount --propagation private \
+		"$(realpath "$0")" "$shieldvm"
 fi
 
 work=$(mktemp -d)
@@ -175,6 +177,121 @@ check 'nothing was written' test ! -e never.xml
 sed 's|<hostdev/>||' console.xml >strip.xml
 expect 0 'removed: <serial> at line 10 (console.serial)' shield strip.xml --owner owner.jwk --strip
 
+# What the rules say of a domain.
+# lints STATUS SENTENCE ARGUMENT...: as expect, but what was found is on standard output in any case.
+lints() {
+	local status=$1 sentence=$2 got=0
+	shift 2
+	checks=$((checks + 1))
+	"$shieldvm" lint "$@" >out 2>err <input || got=$?
+	if [ "$got" != "$status" ]; then
+		fail "lint $*: status $got instead of $status: $(cat out err)"
+	elif ! grep -qF -e "$sentence" out; then
+		fail "lint $*: does not say '$sentence' but: $(cat out err)"
+	elif [ "$(grep -c '^shieldvm: .' err)" != $((status != 0)) ]; then
+		fail "lint $*: not one sentence on standard error: $(cat err)"
+	fi
+}
+cp console.xml input
+lints 1 'console.xml:10: refused console.serial: <serial>: a serial line' console.xml
+check 'an element that only a person can take out' grep -q '^console.xml:10: refused device.hostdev: .*(remove it)$' out
+check 'the lines are in order' test "$(grep -oE '^console.xml:[0-9]+' out)" = \
+	"$(grep -oE '^console.xml:[0-9]+' out | sort -t : -k 2 -n)"
+check 'the sum' grep -qx 'console.xml: not shielded yet, level shielded: 3 refused (2 of them --strip takes out), 1 notice' out
+check 'what shielding does is one line' test "$(grep -c 'tpm.backend' out)" = 1
+check 'and the sentence' grep -qx 'shieldvm: console.xml: refused at level shielded, for 3 reasons' err
+lints 1 'standard input:10: refused' -
+lints 1 '--allow console.serial)' console.xml --level encryption-supported
+lints 1 ': 1 refused' console.xml --level encryption-supported --allow console.serial --allow device.hostdev
+lints 0 '(its owner allows it)' console.xml --level encryption-supported --allow console.serial \
+	--allow device.hostdev --allow console.graphics
+lints 0 'plain.xml: not shielded yet, level shielded: 0 refused, 1 notice; shieldvm shield would take it' plain.xml
+check 'and so it does' "$shieldvm" shield plain.xml --owner owner.jwk -o never.xml
+rm never.xml
+lints 0 'shielded.xml: shielded, level shielded: 0 refused, 1 notice; no rule keeps it from starting' shielded.xml
+lints 0 'es.xml: shielded, level encryption-supported: 0 refused, 3 notices' es.xml
+lints 1 'refused console.serial: <serial>' es.xml --level shielded
+sed 's|<hostdev/>|<hostdev/><redirdev/>|' es.xml >bad.xml
+lints 1 'refused device.redirdev' bad.xml
+lints 0 'notice device.redirdev' bad.xml --allow device.redirdev
+sed 's|<emulator>.*</emulator>|<emulator>/usr/bin/qemu-system-x86_64</emulator>|' shielded.xml >bad.xml
+lints 1 'refused domain.emulator: <emulator>' bad.xml
+sed 's|<protector>e|<protector>f|' shielded.xml >bad.xml
+lints 1 'refused protector.form: <protector>' bad.xml
+sed -E 's/(<protector>[^<]{200})./\1_/' shielded.xml >bad.xml
+lints 1 'refused protector.' bad.xml
+other_uuid() { sed "s|$uuid|${uuid/#1/2}|" shielded.xml >bad.xml; }
+other_uuid
+lints 1 'refused protector.vm: <protector>: it was made for the VM with another UUID' bad.xml
+sed "s|$uuid|x|" plain.xml >bad.xml
+lints 1 'refused domain.uuid: <uuid>: not a UUID' bad.xml
+sed "s|$uuid|\U$uuid|" plain.xml >bad.xml
+lints 0 ' 0 refused' bad.xml
+sed '/<uuid>/d' plain.xml >bad.xml
+lints 0 'puts right domain.uuid, ' bad.xml
+sed 's|q35|pc-i440fx-7.2|' plain.xml >bad.xml
+lints 1 "bad.xml:5: refused domain.machine: <type>: Secure Boot needs the q35 machine" bad.xml
+sed "s| machine='q35'||" plain.xml >bad.xml
+lints 0 'domain.machine' bad.xml
+{
+	echo "<domain type='kvm'><devices>"
+	for _ in $(seq 12000); do echo '<serial/>'; done
+	echo '</devices></domain>'
+} >many.xml
+lints 1 '12001 refused (12000 of them --strip takes out)' many.xml
+check 'a hostile file does not fill the screen' test "$(wc -l <out)" -lt 10005
+json() { python3 -c "import json, sys; d = json.load(open('out')); sys.exit(not ($1))"; }
+lints 1 '"findings"' console.xml --json
+check 'lint --json' json 'd["refused"] == 3 and d["notices"] == 1 and d["level"] == "shielded" and not d["shielded"]'
+check '... findings' json '[f["fix"] for f in d["findings"] if f["rule"] == "console.serial"] == [["strip"]]'
+check '... verdicts' json '{f["verdict"] for f in d["findings"]} == {"refused", "notice", "shield"}'
+check '... missing elements' json '[f["line"] for f in d["findings"] if f["missing"] and f["rule"] == "tpm.backend"] == [7]'
+lints 0 '"shielded": true' es.xml --json
+check '... of a shielded domain' json 'len(d["allow"]) == 3 and d["uuid"] == "'$uuid'" and d["name"] == "vm"'
+lints 0 'monitor' --rules
+check 'every rule that an owner may allow is listed as such' grep -qE '^console.serial +domain +owner +refused ' out
+lints 0 '"where": "argv"' --rules --json
+check 'lint --rules --json' json 'len(d) > 100 and all(r["reason"] and "." in r["rule"] for r in d)'
+printf '\377' >name
+cp plain.xml "$(cat name).xml"
+lints 0 '"?.xml"' --json "$(cat name).xml"
+
+# Argument vectors, in every form.
+lints 0 'none of 86 arguments is refused' --argv "$vectors/plain.args"
+tr '\n' '\0' <"$vectors/plain.args" >vector
+lints 0 'none of 86 arguments is refused' --argv vector
+python3 - "$vectors/plain.args" >printed <<-'PYTHON'
+	import shlex, sys
+	words = open(sys.argv[1]).read().splitlines()
+	print("LC_ALL=C \\\nPATH=/bin:/usr/bin \\\n" + " \\\n".join(map(shlex.quote, words)))
+PYTHON
+lints 0 'none of 86 arguments is refused' --argv printed
+cp printed input
+lints 0 'none of 86 arguments is refused' --argv -
+printf -- '-gdb\0tcp::1\0' | cat vector - >input
+lints 1 '-: refused memory.peek: ' --argv -
+lints 1 '"rule": "memory.peek"' --argv - --json
+printf '/usr/bin/x -name it\047s' >bad
+expect 1 'neither a vector' lint --argv bad
+# shellcheck disable=SC2016 # not for this shell
+printf '/usr/bin/x -name $(reboot)' >bad
+expect 1 'neither a vector' lint --argv bad
+: >bad
+expect 1 'it is empty' lint --argv bad
+yes | tr -d 'y' | head -c 5000 >bad
+expect 1 'more than 4096 arguments' lint --argv bad
+expect 3 'No such file' lint --argv missing
+expect 2 'XML is missing' lint
+expect 2 'one argument too many' lint plain.xml plain.xml
+expect 2 'one argument too many' lint --rules plain.xml
+expect 2 'stand alone' lint --rules --level shielded
+expect 2 'stand alone' lint --argv a --allow console.serial
+expect 2 'nothing can be allowed at level shielded' lint plain.xml --allow console.serial
+expect 2 'nothing can be allowed at level shielded' lint shielded.xml --allow console.serial
+expect 2 "no option '-o'" lint plain.xml -o x
+expect 2 '--level high' lint plain.xml --level high
+expect 0 'usage: shieldvm lint' lint --help
+
 # Other hosts, and a new protector.
 "$shieldvm" key new b.jwk >/dev/null
 b=$("$shieldvm" key show b.jwk.pub 2>&1 >/dev/null | cut -d' ' -f2)
@@ -211,6 +328,7 @@ mv keep /etc/shieldvm/host.jwk.pub
 bad_domain() { # SENTENCE TEXT
 	printf '%s' "$2" >bad.xml
 	expect 1 "bad.xml: $1" shield bad.xml --owner owner.jwk
+	expect 1 "bad.xml: $1" lint bad.xml
 	expect 1 "bad.xml: $1" key rewrap bad.xml --owner owner.jwk --new-tpm
 }
 bad_domain 'the XML is empty' ''
@@ -228,6 +346,7 @@ expect 1 'larger than' shield bad.xml --owner owner.jwk
 head -c 1000 /dev/urandom >bad.xml
 expect 1 'bad.xml: ' shield bad.xml --owner owner.jwk
 expect 3 'No such file' shield missing.xml --owner owner.jwk
+expect 3 'No such file' lint missing.xml
 expect 3 'Is a directory' shield /etc --owner owner.jwk
 sed 's|q35|pc-i440fx-7.2|' plain.xml >bad.xml
 expect 1 'has no SMM' shield bad.xml --owner owner.jwk

@@ -7,7 +7,7 @@
 
 #include "base/fd.h"
 #include "base/paths.h"
-#include "libvirt/domain.h"
+#include "libvirt/shield.h"
 
 #define UUID   "11111111-2222-4333-8444-555555555555"
 #define HEAD   "<domain type='kvm' xmlns:qemu='" QEMU_NAMESPACE "'>"
@@ -92,6 +92,7 @@ static const struct row {
 	{ "boot.nvram", REFUSED, REFUSED, NVRAM, "<nvram>/var/x.fd</nvram>" },
 	{ "boot.nvram", REFUSED, REFUSED, "='/usr/share/OVMF", "='/tmp" },
 	{ "boot.nvram", REFUSED, REFUSED, "<nvram ", "<nvram type='network' " },
+	{ "boot.nvram", REFUSED, REFUSED, NVRAM, NVRAM NVRAM },
 	{ "boot.setting", REFUSED, REFUSED, OS_END,
 	  "<firmware><feature enabled='no' name='secure-boot'/></firmware>" OS_END },
 	{ "boot.varstore", REFUSED, REFUSED, OS_END, "<varstore path='/x'/>" OS_END },
@@ -358,9 +359,115 @@ static void test_the_sentence_names_rule_element_line_reason_and_remedy(void **s
 	domain_free(d);
 }
 
+struct refused_row {
+	const struct domain_rule *row;
+	int seen;
+};
+
+static int is_refused(const struct domain_finding *finding, void *arg)
+{
+	struct refused_row *r = arg;
+	if (VERDICT_REFUSES(finding->verdict) && (!r->row || r->row == finding->rule)) {
+		r->row = finding->rule;
+		r->seen = 1;
+	}
+	return 0;
+}
+
+/* The first row that refuses D, or ROW if that refuses it and is not NULL. */
+static const struct domain_rule *refused_by(const struct domain *d, enum shield_level level,
+					    const struct domain_rule *row)
+{
+	struct protector_facts facts = facts_at(level);
+	struct refused_row r = { .row = row };
+	struct fault f = { 0 };
+	if (domain_check_each(d, &facts, is_refused, &r, &f) < 0)
+		fail_msg("%s", f.text);
+	return r.seen ? r.row : NULL;
+}
+
+static void ignore_change(const char *text, void *arg)
+{
+	(void)text;
+	(void)arg;
+}
+
+/* 1 if FROM as TO is no more refused by ROW after shielding. */
+static int shielding_helps(const struct row *change, enum shield_level level, int strip,
+			   const struct domain_rule *row)
+{
+	struct domain *d = parse_changed(change->from, change->to);
+	struct protector_facts facts = { .level = level };
+	struct fault f = { 0 };
+	int rc = shield_domain(d, &facts, strip, ignore_change, NULL, &f);
+	int helps = rc >= 0 && !refused_by(d, level, row);
+	domain_free(d);
+	return helps;
+}
+
+/* What `shieldvm lint` promises of shielding is what shielding does. */
+static void test_every_remedy_is_one(void **state)
+{
+	(void)state;
+	int seen[3] = { 0 };
+	for (size_t i = 0; i < N_ROWS; i++) {
+		for (int shielded = 0; shielded < 2; shielded++) {
+			enum shield_level level =
+				shielded ? LEVEL_SHIELDED : LEVEL_ENCRYPTION_SUPPORTED;
+			struct domain *d = parse_changed(ROWS[i].from, ROWS[i].to);
+			const struct domain_rule *row = refused_by(d, level, NULL);
+			domain_free(d);
+			/* Shielding gives a domain without a UUID one, and it is then right. */
+			if (!row || strcmp(ROWS[i].from, "<uuid>1") == 0)
+				continue;
+			int plain = shielding_helps(&ROWS[i], level, 0, row);
+			int strip = shielding_helps(&ROWS[i], level, 1, row);
+			if (plain != (row->remedy == REMEDY_SHIELD) ||
+			    strip != (row->remedy != REMEDY_HAND))
+				fail_msg("row %zu, %s: remedy %d, but shielding helps %d, with"
+					 " --strip %d",
+					 i, row->id, row->remedy, plain, strip);
+			seen[row->remedy]++;
+		}
+	}
+	assert_true(seen[REMEDY_HAND] > 10 && seen[REMEDY_SHIELD] > 10 && seen[REMEDY_STRIP] > 10);
+}
+
+static void test_the_element_is_named_and_located(void **state)
+{
+	(void)state;
+	struct protector_facts facts = facts_at(LEVEL_SHIELDED);
+	struct domain_finding finding = { 0 };
+	char name[DOMAIN_ELEMENT_MAX];
+	size_t n;
+	xmlNode node = { 0 };
+	/* Cut before the character that does not fit. */
+	char longest[DOMAIN_ELEMENT_MAX + 8] = "x";
+	while (strlen(longest) < DOMAIN_ELEMENT_MAX + 4)
+		snprintf(longest + strlen(longest), 3, "\xc3\xa4");
+	node.name = (const xmlChar *)longest;
+	finding.node = &node;
+	domain_finding_element(&finding, name, sizeof(name));
+	assert_int_equal(strlen(name), DOMAIN_ELEMENT_MAX - 2);
+	assert_memory_equal(name, longest, strlen(name));
+	finding.node = NULL;
+	finding.rule = domain_rules(&n);
+	domain_finding_element(&finding, name, sizeof(name));
+	assert_string_equal(name, "type");
+
+	struct domain *d = parse_changed("<uuid>" UUID "</uuid>", "");
+	assert_non_null(strstr(check(d, &facts, "domain.uuid").text, "domain.uuid: no <uuid>: "));
+	domain_free(d);
+	d = parse_changed("</uuid>", "</uuid><uuid>" UUID "</uuid>");
+	assert_non_null(strstr(check(d, &facts, "domain.uuid").text, "<uuid> at line 2: "));
+	domain_free(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_every_remedy_is_one),
+		cmocka_unit_test(test_the_element_is_named_and_located),
 		cmocka_unit_test(test_a_good_domain_meets_no_rule),
 		cmocka_unit_test(test_every_row_at_both_levels),
 		cmocka_unit_test(test_the_owner_may_allow_at_the_lower_level_only),

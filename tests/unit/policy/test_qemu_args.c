@@ -72,6 +72,23 @@ static void test_what_libvirt_makes_is_accepted(void **state)
 	}
 }
 
+/* Which of the listed rules a refusal has named. */
+static unsigned char named[256];
+
+static void note_rule(const char *rule)
+{
+	size_t n;
+	const struct qemu_args_rule *rules = qemu_args_rules(&n);
+	assert_true(n < sizeof(named));
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(rules[i].id, rule) == 0) {
+			named[i] = 1;
+			return;
+		}
+	}
+	fail_msg("%s is not among qemu_args_rules()", rule);
+}
+
 static void expect_refusal(struct vector *v, const char *rule, const char *what)
 {
 	struct fault f = { 0 };
@@ -82,6 +99,21 @@ static void expect_refusal(struct vector *v, const char *rule, const char *what)
 	if (strncmp(f.text, rule, strlen(rule)) != 0 || f.text[strlen(rule)] != ':')
 		fail_msg("%s: expected rule %s, got: %s", what, rule, f.text);
 	assert_int_equal(args.monitor_fd, 77);
+	note_rule(rule);
+}
+
+/* Runs after the tables. */
+static void test_every_listed_rule_is_one(void **state)
+{
+	(void)state;
+	size_t n;
+	const struct qemu_args_rule *rules = qemu_args_rules(&n);
+	for (size_t i = 0; i < n; i++) {
+		if (!named[i])
+			fail_msg("nothing is refused under %s", rules[i].id);
+		assert_true(strlen(rules[i].reason) > 10);
+		assert_true(i == 0 || strcmp(rules[i - 1].id, rules[i].id) < 0);
+	}
 }
 
 /* One or two arguments more than libvirt gives. */
@@ -328,6 +360,7 @@ int main(void)
 		cmocka_unit_test(test_what_libvirt_makes_is_accepted),
 		cmocka_unit_test(test_every_bad_addition_is_refused_by_its_rule),
 		cmocka_unit_test(test_every_bad_replacement_is_refused_by_its_rule),
+		cmocka_unit_test(test_every_listed_rule_is_one),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_only_the_exact_probe_is_one),
 	};
