@@ -24,8 +24,9 @@ _shieldvm() {
 		--level) words='shielded encryption-supported' ;;
 		--allow) words='agent.channel boot.acpi-table boot.oem-strings boot.serial channel.other
 			channel.spice channel.vsock console.console console.graphics console.input
-			console.parallel console.serial crash.pstore device.filesystem device.hostdev
-			device.redirdev device.smartcard device.vhost-user disk.fdgroup disk.transient
+			console.parallel console.screenshot console.serial crash.pstore
+			device.filesystem device.hostdev device.redirdev device.smartcard
+			device.vhost-user disk.fdgroup disk.media disk.transient input.nmi input.send-key
 			memory.hugepages memory.nvdimm memory.shared' ;;
 		--remove-host | --vm | --since) return ;;
 		--log | --head | --anchor | --host-key | --owner | --host | --add-host | --argv | -o | --output) ;;

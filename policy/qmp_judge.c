@@ -113,6 +113,10 @@ void judge_device_add(struct qmp_judgement *j, json_t *arguments)
 			break;
 		}
 	}
+	/* A drive is a medium too if it comes with one. */
+	if ((ends_with(driver, "-cd") || strcmp(driver, "floppy") == 0) &&
+	    json_object_get(arguments, "drive"))
+		qmp_met(j, "disk.media");
 	if (rom && (!json_is_string(rom) || *json_string_value(rom)))
 		qmp_met(j, "boot.rom");
 	if (!qemu_name_is_device(driver) && !ends_with(driver, "-x86_64-cpu"))
@@ -160,11 +164,14 @@ static void judge_object_properties(struct qmp_judgement *j, const char *type, c
 void judge_object_add(struct qmp_judgement *j, json_t *arguments)
 {
 	const char *type = text_of(j, arguments, "qom-type");
+	const char *id = json_string_value(json_object_get(arguments, "id"));
 	const json_t *props = json_object_get(arguments, "props");
 	if (!type)
 		return;
 	if (strcmp(type, "input-linux") == 0)
 		qmp_met(j, "console.input");
+	if (id && has_prefix(id, "shmmem-")) /* libvirt's name for what an <shmem> shares */
+		qmp_met(j, "memory.shmem");
 	if (!is_one_of(type, OBJECTS, N(OBJECTS)))
 		qmp_met(j, "qemu.object");
 	if (props && !json_is_object(props))
@@ -187,6 +194,19 @@ static const struct {
 	{ "chr-vu-", "device.vhost-user" },	 { "charshmem", "memory.shmem" },
 };
 
+/* A channel's socket does not tell what it is for, and does nothing before the port comes that
+ * uses it: the port has a name and is judged by it.  libvirt then takes the socket out again. */
+static void judge_channel_backend(struct qmp_judgement *j, const char *type)
+{
+	static const char *const VIEWERS[] = { "spicevmc", "spiceport", "qemu-vdagent", "dbus" };
+	if (strcmp(type, "socket") == 0)
+		return;
+	if (is_one_of(type, VIEWERS, N(VIEWERS)))
+		qmp_met(j, "channel.spice");
+	else if (qmp_refuses(j, "agent.channel"))
+		qmp_met(j, "channel.other");
+}
+
 void judge_chardev_add(struct qmp_judgement *j, json_t *arguments)
 {
 	const char *id = text_of(j, arguments, "id");
@@ -195,8 +215,7 @@ void judge_chardev_add(struct qmp_judgement *j, json_t *arguments)
 	if (!id || !type)
 		return;
 	if (has_prefix(id, "charchannel")) {
-		if (qmp_refuses(j, "agent.channel") && qmp_refuses(j, "channel.spice"))
-			qmp_met(j, "channel.other");
+		judge_channel_backend(j, type);
 	} else {
 		size_t i = 0;
 		while (i < N(CHARDEVS) && !has_prefix(id, CHARDEVS[i].prefix))
@@ -360,4 +379,16 @@ void judge_migrate(struct qmp_judgement *j, json_t *arguments)
 	int file = uri &&
 		   (has_prefix(uri, "fd:") || has_prefix(uri, "file:") || has_prefix(uri, "exec:"));
 	qmp_met(j, file ? "state.save" : "migration.unsealed");
+}
+
+void judge_hmp(struct qmp_judgement *j, json_t *arguments)
+{
+	/* libvirt 9.0 has no QMP command for these. */
+	static const char *const SNAPSHOTS[] = { "savevm", "loadvm", "delvm" };
+	const char *line = json_string_value(json_object_get(arguments, "command-line"));
+	for (size_t i = 0; line && i < N(SNAPSHOTS); i++) {
+		if (has_prefix(line, SNAPSHOTS[i]))
+			qmp_met(j, "state.snapshot");
+	}
+	qmp_met(j, "debug.hmp");
 }

@@ -25,5 +25,6 @@ qmp_judge_fn judge_qom_get;	     /* no secrets, no registers */
 qmp_judge_fn judge_qom_set;	     /* balloon, iothread, virtio-mem */
 qmp_judge_fn judge_watchdog;	     /* watchdog-set-action, set-action: no NMI */
 qmp_judge_fn judge_migrate;	     /* to a file, or to another host? */
+qmp_judge_fn judge_hmp;		     /* never; internal snapshots under their own rule */
 
 #endif

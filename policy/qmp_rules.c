@@ -46,6 +46,9 @@ static const struct qmp_rule RULES[] = {
 	{ "boot.rom", REFUSE, REFUSE, "a file of the host's would be code that the guest runs" },
 	{ "boot.launch-secret", REFUSE, REFUSE, "the host would put a secret into the guest" },
 
+	{ "disk.media", OWNER, REFUSE,
+	  "the host would put files before a running guest, which may obey what is in them" },
+
 	/* Its memory, its state, and what copies them. */
 	{ "memory.peek", REFUSE, REFUSE, "it copies the guest's memory" },
 	{ "memory.dump", REFUSE, REFUSE, "the guest's memory would be dumped in clear" },
@@ -197,10 +200,12 @@ static const struct command COMMANDS[] = {
 	JUDGE("blockdev-create", judge_blockdev_create),
 	PASS("blockdev-del"),
 	PASS("blockdev-set-active"),
-	PASS("blockdev-open-tray"),
+	/* libvirt's first steps to another medium are refused too: it takes the old one out before
+	   it asks for the new one, and would leave the guest with neither. */
+	RULE("blockdev-open-tray", "disk.media"),
+	RULE("blockdev-remove-medium", "disk.media"),
+	RULE("blockdev-insert-medium", "disk.media"),
 	PASS("blockdev-close-tray"),
-	PASS("blockdev-insert-medium"),
-	PASS("blockdev-remove-medium"),
 	PASS("block_resize"),
 	PASS("blockdev-mirror"),
 	PASS("blockdev-backup"),
@@ -253,7 +258,7 @@ static const struct command COMMANDS[] = {
 	RULE("send-key", "input.send-key"),
 	RULE("input-send-event", "input.send-key"),
 	RULE("inject-nmi", "input.nmi"),
-	RULE("human-monitor-command", "debug.hmp"),
+	JUDGE("human-monitor-command", judge_hmp),
 	RULE("sev-inject-launch-secret", "boot.launch-secret"),
 };
 

@@ -60,6 +60,10 @@ static const struct row ROWS[] = {
 	BOTH("input-send-event", "'events':[]", "input.send-key"),
 	BOTH("inject-nmi", "", "input.nmi"),
 	BOTH("human-monitor-command", "'command-line':'info status'", "debug.hmp"),
+	BOTH("human-monitor-command", "'command-line':7", "debug.hmp"),
+	BOTH("human-monitor-command", "", "debug.hmp"),
+	BOTH("human-monitor-command", "'command-line':'savevm s'", "state.snapshot"),
+	BOTH("human-monitor-command", "'command-line':'delvm s'", "state.snapshot"),
 	BOTH("memsave", "'val':0,'size':4096,'filename':'/tmp/x'", "memory.peek"),
 	BOTH("pmemsave", "'val':0,'size':4096,'filename':'/tmp/x'", "memory.peek"),
 	BOTH("dump-guest-memory", "'paging':false,'protocol':'fd:dump'", "memory.dump"),
@@ -116,6 +120,14 @@ static const struct row ROWS[] = {
 	BOTH("device_add", "'driver':'nvdimm'", "memory.nvdimm"),
 	SHIELDED("device_add", "'driver':'usb-audio'", "console.sound"),
 	BOTH("device_add", "'driver':'loader','file':'/x'", "qemu.device"),
+	PASSES("device_add", "'driver':'scsi-cd','id':'scsi0-0-0-0'"),
+	BOTH("device_add", "'driver':'scsi-cd','drive':'d'", "disk.media"),
+	BOTH("device_add", "'driver':'ide-cd','drive':'d'", "disk.media"),
+	BOTH("device_add", "'driver':'floppy','drive':'d'", "disk.media"),
+	BOTH("blockdev-open-tray", "'id':'x','force':false", "disk.media"),
+	BOTH("blockdev-remove-medium", "'id':'x'", "disk.media"),
+	BOTH("blockdev-insert-medium", "'id':'x','node-name':'n'", "disk.media"),
+	PASSES("blockdev-close-tray", "'id':'x'"),
 	BOTH("device_add", "'driver':''", "qemu.device"),
 	BOTH("device_add", "'driver':7", "monitor.form"),
 	BOTH("device_add", "", "monitor.form"),
@@ -140,13 +152,19 @@ static const struct row ROWS[] = {
 	BOTH("object-add", "'qom-type':'input-linux','evdev':'/x'", "console.input"),
 	BOTH("object-add", "'qom-type':'filter-dump','file':'/x'", "qemu.object"),
 	BOTH("object-add", "'qom-type':'sev-guest'", "qemu.object"),
+	BOTH("object-add", "'qom-type':'memory-backend-file','id':'shmmem-s0','share':true",
+	     "memory.shmem"),
 	BOTH("object-add", "", "monitor.form"),
 
 	/* Back ends. */
 	BOTH("chardev-add", "'id':'charserial1','backend':{'type':'pty','data':{}}",
 	     "console.serial"),
-	BOTH("chardev-add", "'id':'charchannel0','backend':{'type':'socket','data':{}}",
+	/* The port that uses it is judged; no other back end of a channel is without effect. */
+	PASSES("chardev-add", "'id':'charchannel0','backend':{'type':'socket','data':{}}"),
+	BOTH("chardev-add", "'id':'charchannel0','backend':{'type':'file','data':{}}",
 	     "channel.other"),
+	BOTH("chardev-add", "'id':'charchannel0','backend':{'type':'qemu-vdagent','data':{}}",
+	     "channel.spice"),
 	BOTH("chardev-add", "'id':'charredir0','backend':{'type':'socket','data':{}}",
 	     "device.redirdev"),
 	SHIELDED("chardev-add", "'id':'charrng0','backend':{'type':'socket','data':{}}",
@@ -263,21 +281,23 @@ static void test_owner(void **state)
 	}
 }
 
-/* A channel's back end passes if the owner allows any of the channels it may be for. */
+/* A channel's pty passes if the owner allows the agent, which may be what it is for. */
 static void test_channel(void **state)
 {
 	(void)state;
 	const struct row backend =
-		PASSES("chardev-add", "'id':'charchannel0','backend':{'type':'socket','data':{}}");
+		PASSES("chardev-add", "'id':'charchannel0','backend':{'type':'pty','data':{}}");
 	const struct row agent =
 		PASSES("device_add", "'driver':'virtserialport','name':'org.qemu.guest_agent.0'");
 	const struct row other = PASSES("device_add", "'driver':'virtserialport','name':'x'");
-	const struct protector_facts facts = { .level = LEVEL_ENCRYPTION_SUPPORTED,
-					       .n_allow = 1,
-					       .allow = { "agent.channel" } };
+	struct protector_facts facts = { .level = LEVEL_ENCRYPTION_SUPPORTED,
+					 .n_allow = 1,
+					 .allow = { "agent.channel" } };
 	expect(&backend, &facts, ANY);
 	expect(&agent, &facts, ANY);
 	expect(&other, &facts, "channel.other");
+	facts.n_allow = 0;
+	expect(&backend, &facts, "channel.other");
 }
 
 static void test_unknown_level(void **state)
