@@ -337,6 +337,15 @@ static void record_refusal(const struct call *c, const struct fault *why, int rc
 	(void)!recorder_sign(c->recorder, &ignored);
 }
 
+/* Whoever is refused is told the rule that is on record. */
+static void put_rule_first(const struct call *c, int rc, struct fault *f)
+{
+	char buf[AUDIT_RULE_MAX];
+	const char *rule = recorder_rule(f, c->rule, buf);
+	if (rule && rule != buf)
+		(void)!fault_wrap(f, rc, "%s", rule);
+}
+
 static int run(const struct operation *op, const char *request, struct fault *f)
 {
 	CLEANUP_BUF struct buf xml = BUF_INIT(XML_MAX);
@@ -353,16 +362,21 @@ static int run(const struct operation *op, const char *request, struct fault *f)
 	struct fault no_log = { 0 };
 	int opened = recorder_open(request, &c.recorder, &no_log);
 	if (rc >= 0 && opened < 0 && !op->ends)
-		return fault_set(f, opened, "refused, as it cannot be put on record: %s",
+		return fault_set(f, opened, "audit.log: refused, as it cannot be put on record: %s",
 				 no_log.text);
 	if (c.recorder)
 		tell_recorder(&c);
+	/* libvirt tells the end of a start that was refused: that refusal is on record. */
+	int asked = rc >= 0 || !op->ends;
 	if (rc >= 0)
 		rc = op->run(&c, f);
-	if (rc < 0)
-		record_refusal(&c, f, rc);
-	else if (c.recorder && recorder_sign(c.recorder, &no_log) < 0 && !op->ends)
-		rc = fault_set(f, no_log.rc, "%s", no_log.text);
+	if (rc < 0) {
+		if (asked)
+			record_refusal(&c, f, rc);
+		put_rule_first(&c, rc, f);
+	} else if (c.recorder && recorder_sign(c.recorder, &no_log) < 0 && !op->ends) {
+		rc = fault_set(f, no_log.rc, "audit.log: %s", no_log.text);
+	}
 	return rc;
 }
 
