@@ -257,8 +257,10 @@ static void client_refuse(struct monitor *m, const struct buf *id, const struct 
 			  const char *command)
 {
 	char desc[512];
-	snprintf(desc, sizeof(desc), "shieldvm: %s: %s", rule->id, rule->reason);
-	refusal_record(m->link, rule->id, command, rule->reason);
+	int rc = refusal_record(m->link, rule->id, command, rule->reason);
+	snprintf(desc, sizeof(desc), "shieldvm: %s: %s%s%s", rule->id, rule->reason,
+		 rc < 0 ? "; and the audit log could not be written: " : "",
+		 rc < 0 ? err_text(rc) : "");
 	client_error(m, id, "GenericError", desc);
 }
 
@@ -312,8 +314,8 @@ static void client_line(struct monitor *m, const char *line, size_t n)
 		client_close(m, "its id is too long");
 	} else if (rc < 0) {
 		fd_close(&m->client_fd);
-		refusal_record(m->link, "monitor.form", "a malformed line",
-			       "not a QMP command of one line");
+		(void)!refusal_record(m->link, "monitor.form", "a malformed line",
+				      "not a QMP command of one line");
 		client_error(m, &id, "GenericError", MALFORMED);
 	} else {
 		client_request(m, &r, &id);
