@@ -7,7 +7,7 @@ set -eu -o pipefail
 # shellcheck source-path=SCRIPTDIR source=bed.sh
 . "$(dirname "$0")/bed.sh"
 bed_enter "$@"
-# shellcheck source=monitor-lib.sh
+# shellcheck source-path=SCRIPTDIR source=monitor-lib.sh
 . "$here/monitor-lib.sh"
 
 shot() {
@@ -26,6 +26,7 @@ grown_shielded c $c
 check 'a starts' virsh start a
 barred a $a console.screenshot shot
 
+cp $audit_log /run/bed/before
 ballast
 # The log's last page may have room for a few.
 for _ in {1..20}; do
@@ -43,7 +44,8 @@ check 'the VM runs on' domain_state a running
 check 'what is allowed works' virsh suspend a
 check '... all of it' virsh resume a
 check 'a disk is attached' virsh attach-disk a "$images/a-hot.qcow2" vdx --driver qemu --subdriver qcow2 --live
-check 'nothing that was recorded is lost' shieldvm audit verify
+check 'nothing that was recorded is lost' test "$(head -c "$(stat -c %s /run/bed/before)" $audit_log | sha256sum)" = \
+	"$(sha256sum </run/bed/before)"
 
 rm /var/log/shieldvm/ballast
 all=$(refusals $a)
@@ -60,9 +62,8 @@ check 'show tells what is missing' bash -c 'shieldvm audit show | grep audit.unr
 ballast
 check 'on a full disk a VM ends' virsh destroy a
 check 'nothing of it is left' until_true 10 no_vm_processes $a
-refused 'and does not start' 'audit' virsh start a
 rm /var/log/shieldvm/ballast
-check 'with room it does' virsh start a
+check 'with room it starts' virsh start a
 check 'a is destroyed' virsh destroy a
 check 'the audit log is whole' shieldvm audit verify
 umount /var/log/shieldvm || umount -l /var/log/shieldvm
