@@ -236,10 +236,11 @@ static int takes_fd(const char *command)
 	return strcmp(command, "getfd") == 0 || strcmp(command, "add-fd") == 0;
 }
 
-/* Send COMMAND to QEMU with an id of ours. */
+/* Send COMMAND to QEMU with an id of ours.  QEMU reads its monitor byte by byte, and each costs as
+ * much as a system call: what is sent is as short as can be. */
 static int qemu_ask(struct monitor *m, const char *command, json_t *arguments)
 {
-	int rc = buf_addf(&m->qemu.out, "{\"execute\":\"%s\",\"id\":\"sv-%" PRIu64 "\"", command,
+	int rc = buf_addf(&m->qemu.out, "{\"execute\":\"%s\",\"id\":%" PRIu64, command,
 			  ++m->last_id);
 	if (rc >= 0 && arguments)
 		rc = buf_addf(&m->qemu.out, ",\"arguments\":");
@@ -365,8 +366,8 @@ static int qemu_greeting(struct monitor *m, const char *line, size_t n)
 static int is_our_id(const struct monitor *m, const struct qmp_text *id)
 {
 	char want[32];
-	snprintf(want, sizeof(want), "sv-%" PRIu64, m->last_id);
-	return qmp_is_text(id, want);
+	int n = snprintf(want, sizeof(want), "%" PRIu64, m->last_id);
+	return id->n == (size_t)n && memcmp(id->at, want, id->n) == 0;
 }
 
 static int qemu_reply(struct monitor *m, const struct qmp_line *line)

@@ -16,7 +16,7 @@
 #include "worker/monitor.h"
 #include "worker/qmp.h"
 
-#define GREETING "{\"QMP\": {}}\n{\"return\": {}, \"id\": \"sv-1\"}\n"
+#define GREETING "{\"QMP\": {}}\n{\"return\": {}, \"id\": 1}\n"
 #define HELLO	 "{\"execute\":\"qmp_capabilities\"}\n"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

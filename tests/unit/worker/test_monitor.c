@@ -96,8 +96,8 @@ static void start(struct bed *b, enum shield_level level)
 static void handshake(struct bed *b)
 {
 	put(b->qemu, GREETING);
-	expect(b, b->qemu, "{\"execute\":\"qmp_capabilities\",\"id\":\"sv-1\"}\n");
-	put(b->qemu, "{\"return\": {}, \"id\": \"sv-1\"}\r\n");
+	expect(b, b->qemu, "{\"execute\":\"qmp_capabilities\",\"id\":1}\n");
+	put(b->qemu, "{\"return\": {}, \"id\": 1}\r\n");
 	settle(b);
 }
 
@@ -149,14 +149,13 @@ static void test_commands(void **state)
 	/* Written anew, and answered with libvirt's id whatever it is. */
 	put(b.libvirt,
 	    " { \"id\" : {\"x\":[1, 2]}, \"arguments\":{ \"b\" : 1.5 },\"execute\":\"stop\"}\r\n");
-	expect(&b, b.qemu, "{\"execute\":\"stop\",\"id\":\"sv-2\",\"arguments\":{\"b\":1.5}}\n");
-	put(b.qemu, "{\"return\": 18446744073709551615, \"id\": \"sv-2\"}\r\n");
+	expect(&b, b.qemu, "{\"execute\":\"stop\",\"id\":2,\"arguments\":{\"b\":1.5}}\n");
+	put(b.qemu, "{\"return\": 18446744073709551615, \"id\": 2}\r\n");
 	expect(&b, b.libvirt, "{\"return\": 18446744073709551615, \"id\": {\"x\":[1,2]}}\r\n");
 	/* Out of band is in band here. */
 	put(b.libvirt, "{\"exec-oob\":\"cont\",\"id\":1}\n");
-	expect(&b, b.qemu, "{\"execute\":\"cont\",\"id\":\"sv-3\"}\n");
-	put(b.qemu,
-	    "{\"id\": \"sv-3\", \"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}}\r\n");
+	expect(&b, b.qemu, "{\"execute\":\"cont\",\"id\":3}\n");
+	put(b.qemu, "{\"id\": 3, \"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}}\r\n");
 	expect(&b, b.libvirt,
 	       "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}, \"id\": 1}\r\n");
 	/* An error without id is the answer to what QEMU could not parse. */
@@ -193,14 +192,14 @@ static void test_refusals(void **state)
 	/* A refused one keeps its place behind one that QEMU has not answered. */
 	put(b.libvirt, "{\"execute\":\"stop\",\"id\":1}\n{\"execute\":\"quit\",\"id\":2}\n"
 		       "{\"execute\":\"cont\",\"id\":3}\n");
-	expect(&b, b.qemu, "{\"execute\":\"stop\",\"id\":\"sv-2\"}\n");
+	expect(&b, b.qemu, "{\"execute\":\"stop\",\"id\":2}\n");
 	expect(&b, b.libvirt, "");
-	put(b.qemu, "{\"return\": {}, \"id\": \"sv-2\"}\r\n");
+	put(b.qemu, "{\"return\": {}, \"id\": 2}\r\n");
 	settle(&b);
 	text = got(b.libvirt);
 	assert_memory_equal(text, "{\"return\": {}, \"id\": 1}\r\n{\"error\": ", 35);
 	assert_non_null(strstr(text, "shieldvm: monitor.unknown"));
-	assert_string_equal(got(b.qemu), "{\"execute\":\"cont\",\"id\":\"sv-3\"}\n");
+	assert_string_equal(got(b.qemu), "{\"execute\":\"cont\",\"id\":3}\n");
 	end(&b);
 }
 
@@ -238,7 +237,7 @@ static void test_restart(void **state)
 	struct bed b;
 	start_ready(&b);
 	put(b.libvirt, "{\"execute\":\"stop\",\"id\":1}\n{\"execute\":\"cont\",\"id\":2}\n");
-	expect(&b, b.qemu, "{\"execute\":\"stop\",\"id\":\"sv-2\"}\n");
+	expect(&b, b.qemu, "{\"execute\":\"stop\",\"id\":2}\n");
 	close(b.libvirt);
 	settle(&b);
 	put(b.qemu, "{\"event\": \"STOP\"}\r\n");
@@ -248,10 +247,10 @@ static void test_restart(void **state)
 	put(b.libvirt, "{\"execute\":\"qmp_capabilities\",\"id\":2}\n"
 		       "{\"execute\":\"query-status\",\"id\":3}\n");
 	expect(&b, b.qemu, ""); /* QEMU still owes the old one */
-	put(b.qemu, "{\"return\": {\"old\": 1}, \"id\": \"sv-2\"}\r\n");
+	put(b.qemu, "{\"return\": {\"old\": 1}, \"id\": 2}\r\n");
 	expect(&b, b.libvirt, "{\"return\": {}, \"id\": 2}\r\n");
-	assert_string_equal(got(b.qemu), "{\"execute\":\"query-status\",\"id\":\"sv-3\"}\n");
-	put(b.qemu, "{\"return\": {\"new\": 1}, \"id\": \"sv-3\"}\r\n");
+	assert_string_equal(got(b.qemu), "{\"execute\":\"query-status\",\"id\":3}\n");
+	put(b.qemu, "{\"return\": {\"new\": 1}, \"id\": 3}\r\n");
 	expect(&b, b.libvirt, "{\"return\": {\"new\": 1}, \"id\": 3}\r\n");
 	/* A second connection waits for the end of the first. */
 	int second = connect_libvirt(&b);
@@ -297,8 +296,7 @@ static void test_descriptors(void **state)
 	assert_int_equal(n_fds, 1);
 	assert_int_equal(inode(fds[0]), inode(two[1]));
 	fd_close(&fds[0]);
-	expect(&b, b.qemu,
-	       "\"execute\":\"getfd\",\"id\":\"sv-2\",\"arguments\":{\"fdname\":\"x\"}}\n");
+	expect(&b, b.qemu, "\"execute\":\"getfd\",\"id\":2,\"arguments\":{\"fdname\":\"x\"}}\n");
 	end(&b);
 	close(one[0]);
 	close(two[0]);
@@ -376,19 +374,18 @@ static void test_hostile_qemu(void **state)
 	/* Answers that nobody asked for, or to something else, go nowhere. */
 	struct bed b;
 	start_ready(&b);
-	put(b.qemu,
-	    "{\"return\": {}, \"id\": \"sv-1\"}\r\n{\"return\": {}}\r\n{\"error\": {}}\r\n");
+	put(b.qemu, "{\"return\": {}, \"id\": 1}\r\n{\"return\": {}}\r\n{\"error\": {}}\r\n");
 	expect(&b, b.libvirt, "");
 	put(b.libvirt, "{\"execute\":\"stop\",\"id\":1}\n");
 	settle(&b);
-	put(b.qemu, "{\"return\": {}, \"id\": \"sv-3\"}\r\n{\"return\": {}}\r\n"
-		    "{\"return\": {}, \"id\": 2}\r\n{\"return\": 5, \"id\": \"sv-2\"}\r\n"
-		    "{\"return\": 6, \"id\": \"sv-2\"}\r\n");
+	put(b.qemu, "{\"return\": {}, \"id\": 3}\r\n{\"return\": {}}\r\n"
+		    "{\"return\": {}, \"id\": \"2\"}\r\n{\"return\": 5, \"id\": 2}\r\n"
+		    "{\"return\": 6, \"id\": 2}\r\n");
 	expect(&b, b.libvirt, "{\"return\": 5, \"id\": 1}\r\n");
 	end(&b);
 	/* No greeting, a wrong one, a refused handshake. */
 	static const char *const GREETINGS[] = { "{\"event\": \"X\"}\r\n", "{\"QMP\": 1}\r\n",
-						 GREETING "{\"error\": {}, \"id\": \"sv-1\"}\r\n" };
+						 GREETING "{\"error\": {}, \"id\": 1}\r\n" };
 	for (size_t i = 0; i < sizeof(GREETINGS) / sizeof(GREETINGS[0]); i++) {
 		start(&b, LEVEL_SHIELDED);
 		b.libvirt = connect_libvirt(&b);
