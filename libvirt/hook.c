@@ -380,6 +380,12 @@ static int run(const struct operation *op, const char *request, struct fault *f)
 	return rc;
 }
 
+/* Not exit(3): libcrypto would take itself apart piece by piece, at each start of any domain. */
+static _Noreturn void end(int status)
+{
+	_exit(status);
+}
+
 int main(int argc, char **argv)
 {
 	struct fault f = { 0 };
@@ -395,7 +401,7 @@ int main(int argc, char **argv)
 	/* An operation of a newer libvirt, or one that is none of ours. */
 	const struct operation *op = find_operation(argv[2]);
 	if (!op)
-		return EXIT_DONE;
+		end(EXIT_DONE);
 	/* A standard descriptor that is missing must not become something else's number. */
 	int null;
 	while ((null = open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC)) >= 0 && null <= 2)
@@ -408,7 +414,7 @@ int main(int argc, char **argv)
 	snprintf(request, sizeof(request), "hook %s %s", argv[2], argv[3]);
 	int rc = run(op, request, &f);
 	if (rc >= 0)
-		return EXIT_DONE;
+		end(EXIT_DONE);
 	fprintf(stderr, "shieldvm-hook: %s\n", f.text[0] ? f.text : err_text(rc));
-	return (int)err_exit_code(rc);
+	end((int)err_exit_code(rc));
 }

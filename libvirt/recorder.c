@@ -23,6 +23,7 @@ struct recorder {
 	int log_dir, registry;
 	struct jwk *host; /* NULL: this host has no key */
 	struct audit_record about;
+	int is_signed; /* the anchor was, behind the last record of this call */
 };
 
 /* The systemd unit of PID, from the last component of its cgroup that is one; "" if unknown. */
@@ -127,6 +128,7 @@ int recorder_write(struct recorder *r, enum audit_event event, enum audit_verdic
 	record.verdict = verdict;
 	AUDIT_TEXT(record.rule, rule);
 	AUDIT_TEXT(record.reason, reason);
+	r->is_signed = 0;
 	int rc = audit_append(r->audit, &record, f);
 	if (rc >= 0)
 		tell_journal(&record);
@@ -135,7 +137,11 @@ int recorder_write(struct recorder *r, enum audit_event event, enum audit_verdic
 
 int recorder_sign(struct recorder *r, struct fault *f)
 {
-	return r->host ? audit_sign(r->audit, r->registry, r->host, f) : 0;
+	if (!r->host || r->is_signed)
+		return 0;
+	int rc = audit_sign(r->audit, r->registry, r->host, f);
+	r->is_signed = rc >= 0;
+	return rc;
 }
 
 const char *recorder_rule(const struct fault *f, const char *rule, char *buf)
