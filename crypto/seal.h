@@ -15,12 +15,14 @@
 
 #define SEAL_PLAINTEXT_MAX  (1024 * 1024)
 #define SEAL_OVERHEAD_BYTES 116 /* header, record length and tag; crypto/seal.c asserts it */
+#define SEAL_CONTEXT_MAX    256
 #define SEAL_FILE_MAX	    (SEAL_PLAINTEXT_MAX + SEAL_OVERHEAD_BYTES)
 
 /*
  * A key that seals and opens objects of one use and one VM.  Opaque; made once, used many times, by
  * one thread at a time.  CONTEXT binds what belongs to the object beyond the VM (for the state
- * file: the vTPM's id).
+ * file: the vTPM's id); at most SEAL_CONTEXT_MAX bytes.  ERR_LIMIT, ERR_USAGE (a use of streams),
+ * ERR_CRYPTO, -ENOMEM.
  */
 struct seal;
 
@@ -29,8 +31,9 @@ int seal_new(const struct vm_key *key, enum key_use use, const uint8_t vm[static
 void seal_free(struct seal *s);
 
 /*
- * Append the sealed form of PLAIN (PLAIN_BYTES <= SEAL_PLAINTEXT_MAX, may be 0) to OUT, which may
- * not alias it. 0, ERR_LIMIT, ERR_CRYPTO, -ENOMEM; OUT keeps its length on failure.
+ * Append the sealed form of PLAIN (PLAIN_BYTES <= SEAL_PLAINTEXT_MAX, for KEY_USE_STATE_KEY
+ * KEY_BYTES; may be 0) to OUT, which may not alias it. 0, ERR_LIMIT, ERR_CRYPTO, -ENOMEM; OUT keeps
+ * its length on failure.
  */
 int seal_blob(struct seal *s, const uint8_t *plain, size_t plain_bytes, struct buf *out) MUST_CHECK;
 

@@ -80,7 +80,7 @@ def sealed_cases():
     refuse("version-2", "ERR_VERSION", seal(text, version=2))
     refuse("version-2-short", "ERR_VERSION", seal(text, version=2)[:9])
     refuse("purpose-0", "ERR_VERSION", seal(text, use=0, label="vtpm-state"))
-    refuse("purpose-5", "ERR_VERSION", seal(text, use=5, label="vtpm-state"))
+    refuse("purpose-8", "ERR_VERSION", seal(text, use=8, label="vtpm-state"))
     refuse("purpose-255", "ERR_VERSION", seal(text, use=255, label="vtpm-state"))
     refuse("aead-0", "ERR_VERSION", seal(text, aead=0))
     refuse("aead-2", "ERR_VERSION", seal(text, aead=2))
