@@ -293,7 +293,7 @@ static int check_jwe_header(const char *text, const struct protector *p, const c
 	if (rc >= 0)
 		rc = expect(h, WHAT, "typ", PROTECTOR_JWE_TYP, ERR_FORMAT, f);
 	if (rc >= 0)
-		rc = expect(h, WHAT, "enc", PROTECTOR_JWE_ENC, ERR_VERSION, f);
+		rc = expect(h, WHAT, "enc", JWE_ENC, ERR_VERSION, f);
 	if (rc >= 0)
 		rc = expect(h, WHAT, "vm", vm, ERR_AUTH, f);
 	if (rc >= 0)
@@ -315,7 +315,7 @@ static int take_entry(const json_t *o, struct protector *p, struct fault *f)
 		rc = strict_members(h, "a recipient's header", HEADER_NAMES, COUNT(HEADER_NAMES),
 				    f);
 	if (rc >= 0)
-		rc = expect(h, "a recipient's header", "alg", PROTECTOR_JWE_ALG, ERR_VERSION, f);
+		rc = expect(h, "a recipient's header", "alg", JWE_ALG, ERR_VERSION, f);
 	if (rc >= 0)
 		rc = take_public_key(json_object_get(h, "jwk"), "a recipient's \"jwk\"", &e->key,
 				     f);
@@ -354,11 +354,12 @@ static int take_jwe(const json_t *jwe, struct protector *p, const char *owner, s
 		return fault_set(f, ERR_FORMAT, "%s's \"protected\" is not a string", WHAT);
 	rc = check_jwe_header(header, p, owner, f);
 	if (rc >= 0)
-		rc = take_bytes(jwe, WHAT, "iv", p->iv, sizeof(p->iv), f);
+		rc = take_bytes(jwe, WHAT, "iv", p->content.iv, sizeof(p->content.iv), f);
 	if (rc >= 0)
-		rc = take_bytes(jwe, WHAT, "ciphertext", p->ciphertext, sizeof(p->ciphertext), f);
+		rc = take_bytes(jwe, WHAT, "ciphertext", p->content.ciphertext,
+				sizeof(p->content.ciphertext), f);
 	if (rc >= 0)
-		rc = take_bytes(jwe, WHAT, "tag", p->tag, sizeof(p->tag), f);
+		rc = take_bytes(jwe, WHAT, "tag", p->content.tag, sizeof(p->content.tag), f);
 	if (rc < 0)
 		return rc;
 	p->jwe_protected = strdup(header);

@@ -6,8 +6,7 @@
 #ifndef SHIELDVM_CRYPTO_PROTECTOR_FORM_H
 #define SHIELDVM_CRYPTO_PROTECTOR_FORM_H
 
-#include "crypto/jwk_form.h"
-#include "crypto/protector.h"
+#include "crypto/jwe.h"
 
 #include <jose/cfg.h>
 
@@ -15,29 +14,21 @@
 #define PROTECTOR_JWS_TYP	  "shieldvm-protector+jws"
 #define PROTECTOR_JWE_TYP	  "shieldvm-key+jwe"
 #define PROTECTOR_JWS_ALG	  "ES256"
-#define PROTECTOR_JWE_ALG	  "ECDH-ES+A256KW"
-#define PROTECTOR_JWE_ENC	  "A256GCM"
 
-#define PROTECTOR_CEK_BYTES	  32
-#define PROTECTOR_WRAPPED_BYTES	  (PROTECTOR_CEK_BYTES + 8) /* RFC 3394 */
-#define PROTECTOR_IV_BYTES	  12
-#define PROTECTOR_TAG_BYTES	  16
 #define PROTECTOR_SIGNATURE_BYTES 64
 
 struct protector_entry {
 	char thumbprint[JWK_THUMBPRINT_SIZE];
 	struct jwk *key; /* public; owned */
 	uint8_t epk_x[JWK_COORDINATE_BYTES], epk_y[JWK_COORDINATE_BYTES];
-	uint8_t wrapped[PROTECTOR_WRAPPED_BYTES];
+	uint8_t wrapped[JWE_WRAPPED_BYTES];
 };
 
 struct protector {
 	struct protector_facts facts;
 	struct jwk *owner;
 	char *jwe_protected; /* base64url, as authenticated */
-	uint8_t iv[PROTECTOR_IV_BYTES];
-	uint8_t ciphertext[KEY_BYTES];
-	uint8_t tag[PROTECTOR_TAG_BYTES];
+	struct jwe_content content;
 	size_t n_entries;
 	struct protector_entry entries[PROTECTOR_RECIPIENTS_MAX];
 };
@@ -49,13 +40,5 @@ int protector_rule_valid(const char *id);
 /* A configuration under which libjose writes nothing to stderr; NULL when memory is out.  The
  * caller's: jose_cfg_auto_t. */
 jose_cfg_t *protector_quiet_jose(void);
-
-/*
- * The key derivation of RFC 7518, section 4.6.2, with SHA-256: OUT_BYTES (<= 32) from the shared
- * secret Z for ALG, PartyUInfo APU and PartyVInfo APV.  0 or ERR_CRYPTO.
- */
-int protector_concat_kdf(const uint8_t z[static JWK_COORDINATE_BYTES], const char *alg,
-			 const char *apu, const char *apv, uint8_t *out,
-			 size_t out_bytes) MUST_CHECK;
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Making a protector, with libjose: so that what it makes and what crypto/protector_unwrap.c reads
+/* Making a protector, with libjose: so that what it makes and what crypto/jwe.c reads
  * with libcrypto are two views of the standards, each checking the other. */
 #include <errno.h>
 
@@ -57,10 +57,9 @@ static int add_recipient(struct making *m, const struct jwk *k, struct fault *f)
 				 PROTECTOR_RECIPIENTS_MAX);
 
 	CLEANUP_JSON json_t *pub = jwk_to_json(k, 0);
-	CLEANUP_JSON json_t *entry =
-		pub ? json_pack("{s:{s:s,s:s,s:O}}", "header", "alg", PROTECTOR_JWE_ALG, "kid",
-				thumbprint, "jwk", pub)
-		    : NULL;
+	CLEANUP_JSON json_t *entry = pub ? json_pack("{s:{s:s,s:s,s:O}}", "header", "alg", JWE_ALG,
+						     "kid", thumbprint, "jwk", pub)
+					 : NULL;
 	if (!entry)
 		return fault_set(f, -ENOMEM, "no memory for a recipient");
 	if (!jose_jwe_enc_jwk(m->cfg, m->jwe, entry, pub, m->cek))
@@ -87,7 +86,7 @@ static int make_jwe(const struct protector_facts *facts, const struct vm_key *ke
 		return fault_set(f, rc, "the owner's thumbprint: %s", err_text(rc));
 	m.cek = json_object();
 	m.recipients = json_array();
-	m.jwe = json_pack("{s:{s:s,s:s,s:s,s:s}}", "protected", "enc", PROTECTOR_JWE_ENC, "typ",
+	m.jwe = json_pack("{s:{s:s,s:s,s:s,s:s}}", "protected", "enc", JWE_ENC, "typ",
 			  PROTECTOR_JWE_TYP, "vm", vm, "owner", thumbprint);
 	if (!m.cfg || !m.cek || !m.recipients || !m.jwe)
 		return fault_set(f, -ENOMEM, "no memory for a protector");

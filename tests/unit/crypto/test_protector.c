@@ -243,12 +243,13 @@ static void test_a_wrapped_key_of_elsewhere_does_not_authenticate(void **state)
 	make(&facts, &a);
 	make(&facts, &b);
 	CLEANUP_PROTECTOR struct protector *p = parse(&a), *q = parse(&b);
-	uint8_t *const PARTS[] = { p->iv, p->ciphertext, p->tag, p->entries[1].wrapped };
+	uint8_t *const PARTS[] = { p->content.iv, p->content.ciphertext, p->content.tag,
+				   p->entries[1].wrapped };
 	uint8_t *const OTHERS[] = { q->iv, q->ciphertext, q->tag, q->entries[1].wrapped };
-	const size_t SIZES[] = { sizeof(p->iv), sizeof(p->ciphertext), sizeof(p->tag),
-				 sizeof(p->entries[1].wrapped) };
+	const size_t SIZES[] = { sizeof(p->content.iv), sizeof(p->content.ciphertext),
+				 sizeof(p->content.tag), sizeof(p->entries[1].wrapped) };
 	for (size_t i = 0; i < 4; i++) {
-		uint8_t kept[PROTECTOR_WRAPPED_BYTES];
+		uint8_t kept[JWE_WRAPPED_BYTES];
 		memcpy(kept, PARTS[i], SIZES[i]);
 		memcpy(PARTS[i], OTHERS[i], SIZES[i]);
 		assert_int_equal(unwraps(p, host_a, &f), ERR_AUTH);
@@ -310,7 +311,7 @@ static void test_concat_kdf_known_answer(void **state)
 	static const uint8_t DERIVED[16] = { 86, 170, 141, 234, 248, 35,  109, 32,
 					     92, 34,  40,  205, 113, 167, 16,  26 };
 	uint8_t out[16];
-	assert_int_equal(protector_concat_kdf(Z, "A128GCM", "Alice", "Bob", out, 16), 0);
+	assert_int_equal(jwe_concat_kdf(Z, "A128GCM", "Alice", "Bob", out, 16), 0);
 	assert_memory_equal(out, DERIVED, 16);
 }
 
