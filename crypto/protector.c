@@ -8,6 +8,7 @@
 #include "crypto/protector.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include <jose/jws.h>
 
@@ -241,8 +242,7 @@ static int take_allow(const json_t *o, struct protector_facts *facts, struct fau
 	return 0;
 }
 
-/* TEXT is UUID in the one spelling. */
-static int take_uuid(const char *text, uint8_t uuid[static UUID_BYTES])
+int protector_take_uuid(const char *text, uint8_t uuid[static UUID_BYTES])
 {
 	char again[UUID_TEXT_SIZE];
 	if (!text || uuid_parse(text, uuid) < 0)
@@ -251,7 +251,14 @@ static int take_uuid(const char *text, uint8_t uuid[static UUID_BYTES])
 	return strcmp(text, again) == 0 ? 0 : ERR_FORMAT;
 }
 
-static int take_tpm_id(const char *text, uint8_t id[static PROTECTOR_TPM_ID_BYTES])
+void protector_tpm_text(const uint8_t id[static PROTECTOR_TPM_ID_BYTES],
+			char text[static PROTECTOR_TPM_TEXT_SIZE])
+{
+	for (size_t i = 0; i < PROTECTOR_TPM_ID_BYTES; i++)
+		snprintf(text + 2 * i, 3, "%02x", id[i]);
+}
+
+int protector_take_tpm_id(const char *text, uint8_t id[static PROTECTOR_TPM_ID_BYTES])
 {
 	size_t n = 0;
 	if (!text || strlen(text) != (size_t)2 * PROTECTOR_TPM_ID_BYTES ||
@@ -264,14 +271,14 @@ static int take_tpm_id(const char *text, uint8_t id[static PROTECTOR_TPM_ID_BYTE
 static int take_facts(const json_t *o, struct protector_facts *facts, struct fault *f)
 {
 	const char *level = strict_text(o, "level");
-	if (take_uuid(strict_text(o, "vm"), facts->vm) < 0)
+	if (protector_take_uuid(strict_text(o, "vm"), facts->vm) < 0)
 		return fault_set(f, ERR_FORMAT,
 				 "the protector's \"vm\" is not a UUID in lower-case letters");
 	if (!level || level_parse(level, &facts->level) < 0)
 		return fault_set(f, ERR_FORMAT,
 				 "the protector's \"level\" is neither \"shielded\" nor "
 				 "\"encryption-supported\"");
-	if (take_tpm_id(strict_text(o, "tpm"), facts->tpm_id) < 0)
+	if (protector_take_tpm_id(strict_text(o, "tpm"), facts->tpm_id) < 0)
 		return fault_set(f, ERR_FORMAT,
 				 "the protector's \"tpm\" is not %d lower-case hexadecimal digits",
 				 2 * PROTECTOR_TPM_ID_BYTES);

@@ -37,6 +37,15 @@ struct protector {
  * PROTECTOR_RULE_MAX. */
 int protector_rule_valid(const char *id);
 
+/* TEXT (may be NULL) is a UUID, or a vTPM's id, in the one spelling; ERR_FORMAT.  And that
+ * spelling.
+ */
+#define PROTECTOR_TPM_TEXT_SIZE (2 * PROTECTOR_TPM_ID_BYTES + 1)
+int protector_take_uuid(const char *text, uint8_t uuid[static UUID_BYTES]) MUST_CHECK;
+int protector_take_tpm_id(const char *text, uint8_t id[static PROTECTOR_TPM_ID_BYTES]) MUST_CHECK;
+void protector_tpm_text(const uint8_t id[static PROTECTOR_TPM_ID_BYTES],
+			char text[static PROTECTOR_TPM_TEXT_SIZE]);
+
 /* A configuration under which libjose writes nothing to stderr; NULL when memory is out.  The
  * caller's: jose_cfg_auto_t. */
 jose_cfg_t *protector_quiet_jose(void);

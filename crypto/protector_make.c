@@ -109,12 +109,11 @@ static int make_jwe(const struct protector_facts *facts, const struct vm_key *ke
 static int make_payload(const struct protector_facts *facts, const struct jwk *owner, json_t *jwe,
 			struct buf *out, struct fault *f)
 {
-	char vm[UUID_TEXT_SIZE], tpm[2 * PROTECTOR_TPM_ID_BYTES + 1];
+	char vm[UUID_TEXT_SIZE], tpm[PROTECTOR_TPM_TEXT_SIZE];
 	CLEANUP_JSON json_t *allow = json_array();
 	CLEANUP_JSON json_t *owner_json = jwk_to_json(owner, 0);
 	uuid_format(facts->vm, vm);
-	for (size_t i = 0; i < PROTECTOR_TPM_ID_BYTES; i++)
-		snprintf(tpm + 2 * i, 3, "%02x", facts->tpm_id[i]);
+	protector_tpm_text(facts->tpm_id, tpm);
 	int ok = allow && owner_json;
 	for (size_t i = 0; i < facts->n_allow && ok; i++)
 		ok = json_array_append_new(allow, json_string(facts->allow[i])) == 0;

@@ -165,6 +165,12 @@ static void make_nonce(uint32_t number, int final, uint8_t nonce[static NONCE_BY
 	nonce[NONCE_BYTES - 1] = final ? 1 : 0;
 }
 
+/* What CTX has to be told of CIPHER: nothing, once it has it.  Telling it again would allocate. */
+static const EVP_CIPHER *first_time(const EVP_CIPHER_CTX *ctx, const EVP_CIPHER *cipher)
+{
+	return EVP_CIPHER_CTX_get0_cipher(ctx) ? NULL : cipher;
+}
+
 int record_encrypt(EVP_CIPHER_CTX *ctx, const EVP_CIPHER *cipher, const struct record_keys *k,
 		   uint32_t number, const uint8_t prefix[static RECORD_PREFIX_BYTES],
 		   const uint8_t *src, size_t n, uint8_t *dst)
@@ -172,7 +178,7 @@ int record_encrypt(EVP_CIPHER_CTX *ctx, const EVP_CIPHER *cipher, const struct r
 	uint8_t nonce[NONCE_BYTES];
 	int got = 0, tail = 0;
 	make_nonce(number, (record_get_be32(prefix) & RECORD_FINAL) != 0, nonce);
-	if (EVP_EncryptInit_ex2(ctx, cipher, k->aes, nonce, NULL) != 1 ||
+	if (EVP_EncryptInit_ex2(ctx, first_time(ctx, cipher), k->aes, nonce, NULL) != 1 ||
 	    EVP_EncryptUpdate(ctx, NULL, &got, prefix, RECORD_PREFIX_BYTES) != 1 ||
 	    (n && EVP_EncryptUpdate(ctx, dst, &got, src, (int)n) != 1) ||
 	    EVP_EncryptFinal_ex(ctx, dst + n, &tail) != 1 ||
@@ -188,7 +194,7 @@ int record_decrypt(EVP_CIPHER_CTX *ctx, const EVP_CIPHER *cipher, const struct r
 	uint8_t nonce[NONCE_BYTES], tail[RECORD_TAG_BYTES];
 	int got = 0;
 	make_nonce(number, (record_get_be32(prefix) & RECORD_FINAL) != 0, nonce);
-	int ok = EVP_DecryptInit_ex2(ctx, cipher, k->aes, nonce, NULL) == 1 &&
+	int ok = EVP_DecryptInit_ex2(ctx, first_time(ctx, cipher), k->aes, nonce, NULL) == 1 &&
 		 EVP_DecryptUpdate(ctx, NULL, &got, prefix, RECORD_PREFIX_BYTES) == 1 &&
 		 (n == 0 || EVP_DecryptUpdate(ctx, dst, &got, src, (int)n) == 1) &&
 		 EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, RECORD_TAG_BYTES,

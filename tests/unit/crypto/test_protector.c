@@ -245,7 +245,8 @@ static void test_a_wrapped_key_of_elsewhere_does_not_authenticate(void **state)
 	CLEANUP_PROTECTOR struct protector *p = parse(&a), *q = parse(&b);
 	uint8_t *const PARTS[] = { p->content.iv, p->content.ciphertext, p->content.tag,
 				   p->entries[1].wrapped };
-	uint8_t *const OTHERS[] = { q->iv, q->ciphertext, q->tag, q->entries[1].wrapped };
+	uint8_t *const OTHERS[] = { q->content.iv, q->content.ciphertext, q->content.tag,
+				    q->entries[1].wrapped };
 	const size_t SIZES[] = { sizeof(p->content.iv), sizeof(p->content.ciphertext),
 				 sizeof(p->content.tag), sizeof(p->entries[1].wrapped) };
 	for (size_t i = 0; i < 4; i++) {
