@@ -5,7 +5,7 @@
  *
  * Jobs are run in the order of their submission, each by one thread, with that thread's lane.  All
  * signals are blocked in the threads; their stacks are POOL_STACK_BYTES.  After pool_new() neither
- * the threads nor these functions make a system call but futex(2).
+ * the threads nor these functions make a system call but futex(2) and, to notify, write(2).
  *
  * May be used by: whoever makes a flow (crypto/flow.h).  pool_new() clones: after root and
  * capabilities were given up (those are a thread's own, as are Landlock and no_new_privs, which
@@ -24,15 +24,17 @@
 
 struct pool;
 
-/* To be embedded in what the job is about; zeroed before the first use. */
+/* To be embedded in what the job is about; zeroed, and run and notify_fd set, before the first use.
+ */
 struct pool_job {
 	void (*run)(struct pool_job *job, struct stream_lane *lane); /* may not submit or settle */
-	struct pool_job *next;					     /* the pool's */
-	atomic_int state;					     /* the pool's */
+	int notify_fd;	       /* an eventfd that gets 1 added when the job has run; -1: none */
+	struct pool_job *next; /* the pool's */
+	atomic_int state;      /* the pool's */
 };
 
 /*
- * Start THREADS of them (at most POOL_THREADS_MAX), or with 0 as many as CPUs are online, but no
+ * Start THREADS of them (at most POOL_THREADS_MAX), or with 0 as many as it may use CPUs, but no
  * more than the maximum.  Every thread has used libcrypto once when this returns.  -errno
  * (pthread_create(3)), ERR_CRYPTO, -ENOMEM.
  */
@@ -51,7 +53,8 @@ void pool_submit(struct pool *p, struct pool_job *job);
 /* 1 once JOB has run (what it wrote is then visible), or was never submitted. */
 int pool_done(struct pool_job *job);
 
-/* Take JOB back: if it has not begun it never runs, if it has begun its end is waited for. */
+/* Take JOB back: if it has not begun it never runs, if it has begun its end is waited for.  The
+ * pool then does not look at it, or at its notify_fd, any more. */
 void pool_settle(struct pool *p, struct pool_job *job);
 
 #endif
