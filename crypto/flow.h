@@ -17,8 +17,9 @@
  *	      order, whichever thread finds one first.
  *
  * A flow uses its two descriptors from start to done, failure or abort, and closes none.  They are
- * non-blocking, unless regular files.  One struct flow serves one file after another: its memory
- * (flow_memory()) is all allocated by flow_new(), and what was in it wiped after every file.
+ * non-blocking, unless regular files; SIGPIPE is ignored.  One struct flow serves one file after
+ *another: its memory (flow_memory()) is all allocated by flow_new(), and what was in it wiped after
+ *every file.
  *
  * May be used by: migration/, worker/ (flow_new() and pool_new() before sealing, the rest after),
  * cli/, by one thread at a time.  After flow_new(): read, write, poll (the caller's), futex,
