@@ -17,8 +17,9 @@
 /* A record's prefix goes right in front of a cache line, so that its plaintext is aligned. */
 #define LINE	    64
 #define LEAD	    (LINE - STREAM_PREFIX_BYTES)
-#define PAGE	    4096
-#define STRIDE	    ((LEAD + STREAM_RECORD_BYTES + STREAM_RECORD_EXTRA + PAGE - 1) / (size_t)PAGE * PAGE)
+#define ROOM	    (LEAD + STREAM_RECORD_BYTES + STREAM_RECORD_EXTRA)
+#define PAGE	    ((size_t)4096)
+#define STRIDE	    ((ROOM + PAGE - 1) / PAGE * PAGE)
 #define PROGRESS_MS 100
 
 /* One record in flight. */
