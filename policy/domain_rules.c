@@ -242,7 +242,7 @@ static const struct domain_rule RULES[] = {
 	       "/domain/memoryBacking/access[@mode='shared']"
 	       "|/domain/memoryBacking/source[@type='file']"
 	       "|/domain/cpu/numa/cell[@memAccess='shared']"
-	       "|" DEVICES "memory[@access='shared']",
+	       "|" DEVICES "memory[@access='shared' and not(@model='virtio-pmem')]",
 	       "the guest's memory would be a file that other processes can map",
 	       "use private, anonymous memory"),
 	FORBID("memory.hugepages", OWNER, REFUSE, HAND,

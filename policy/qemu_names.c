@@ -40,7 +40,7 @@ static const char *const DEVICES[] = {
 	"megasas-gen2",
 	"mptsas1068",
 	"am53c974",
-	"dc390",
+	"dc-390",
 	"pvscsi",
 	"scsi-hd",
 	"scsi-cd",
@@ -123,6 +123,7 @@ static const char *const DEVICES[] = {
 static const char *const OBJECTS[] = {
 	"secret",
 	"iothread",
+	"main-loop",
 	"thread-context",
 	"throttle-group",
 	"memory-backend-ram",

@@ -11,6 +11,7 @@ guest_port=7007
 guest_reports=/run/bed/guest
 images=/var/lib/libvirt/images
 checks=0
+checked=/run/bed/check # what the last check said
 # A busy machine under TCG needs patience; a hang is found all the same.
 boot_seconds=${BOOT_SECONDS:-120}
 
@@ -81,10 +82,10 @@ fail() {
 check() {
 	local what=$1
 	shift
-	if "$@" >/run/bed/check 2>&1; then
+	if "$@" >"$checked" 2>&1; then
 		pass "$what"
 	else
-		sed 's/^/# /' /run/bed/check
+		sed 's/^/# /' "$checked"
 		fail "$what"
 	fi
 }
@@ -93,12 +94,12 @@ check() {
 refused() {
 	local what=$1 regex=$2
 	shift 2
-	if "$@" >/run/bed/check 2>&1; then
-		sed 's/^/# /' /run/bed/check
+	if "$@" >"$checked" 2>&1; then
+		sed 's/^/# /' "$checked"
 		fail "$what (it was not refused)"
 	fi
-	if ! grep -qE -- "$regex" /run/bed/check; then
-		sed 's/^/# /' /run/bed/check
+	if ! grep -qE -- "$regex" "$checked"; then
+		sed 's/^/# /' "$checked"
 		fail "$what (the message does not match /$regex/)"
 	fi
 	pass "$what"

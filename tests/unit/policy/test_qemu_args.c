@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/unit/test.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,12 +34,10 @@ struct vector {
 	char *argv[ARGS_MAX];
 };
 
-static void vector_load(struct vector *v, const char *name)
+static void vector_read(struct vector *v, const char *folder, const char *name)
 {
 	char path[512];
-	const char *folder = getenv("VECTORS");
-	assert_non_null(folder);
-	snprintf(path, sizeof(path), "%s/qemu-args/%s", folder, name);
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
 	v->text = BUF_INIT(1 << 20);
 	v->argc = 0;
 	assert_int_equal(fd_read_file(AT_FDCWD, path, &v->text, NULL), 0);
@@ -50,6 +49,14 @@ static void vector_load(struct vector *v, const char *name)
 		v->argv[v->argc++] = line;
 	}
 	assert_true(v->argc > 50);
+}
+
+static void vector_load(struct vector *v, const char *name)
+{
+	char folder[400];
+	assert_non_null(getenv("VECTORS"));
+	snprintf(folder, sizeof(folder), "%s/qemu-args", getenv("VECTORS"));
+	vector_read(v, folder, name);
 }
 
 static void test_what_libvirt_makes_is_accepted(void **state)
@@ -354,6 +361,113 @@ static void test_only_the_exact_probe_is_one(void **state)
 	}
 }
 
+/*
+ * The vectors of tests/integration/argv.sh, each with one thing more at every place where an option
+ * may begin.  Beginning with '-', an addition cannot pass for the value of what is before it.
+ */
+static const struct {
+	const char *name, *value;
+} FORBIDDEN[] = {
+	{ "-monitor", "stdio" },
+	{ "-qmp", "unix:/tmp/x,server=on" },
+	{ "-mon", "chardev=charserial0,id=m2,mode=control" },
+	{ "-s", NULL },
+	{ "-gdb", "tcp::1234" },
+	{ "-plugin", "/tmp/x.so" },
+	{ "-trace", "enable=*" },
+	{ "-readconfig", "/tmp/c" },
+	{ "-set", "device.video0.x=1" },
+	{ "-loadvm", "s1" },
+	{ "-serial", "pty" },
+	{ "-kernel", "/boot/vmlinuz" },
+	{ "-fw_cfg", "name=opt/x,string=y" },
+	{ "-bios", "/tmp/b" },
+	{ "-incoming", "exec:cat /tmp/x" },
+	{ "-global", "virtio-net-pci.romfile=/tmp/x" },
+	{ "-object", "filter-dump,id=d,netdev=hostnet0,file=/tmp/x" },
+	{ "-object", "{\"qom-type\":\"filter-dump\",\"id\":\"d\",\"netdev\":\"hostnet0\"}" },
+	{ "-device", "loader,file=/tmp/x,addr=0x1000" },
+	{ "-device", "{\"driver\":\"ivshmem-plain\",\"memdev\":\"m\"}" },
+	{ "-netdev", "user,id=n,guestfwd=tcp:10.0.2.100:1-cmd:/bin/sh" },
+	{ "-chardev", "socket,id=mine,path=/tmp/x" },
+	{ "-chardev", "socket,id=charmonitor,fd=3,server=on,wait=off" },
+	{ "-chardev", "socket,id=chrtpm,path=/tmp/x" },
+	{ "-tpmdev", "passthrough,id=tpm-tpm1,path=/dev/tpm0" },
+	{ "-blockdev", "{\"driver\":\"blkdebug\",\"node-name\":\"x\"}" },
+	{ "-machine", "firmware=/tmp/x" },
+	{ "-sandbox", "off" },
+	{ "-uuid", "11111111-2222-4333-8444-555555555555" },
+	{ "-S", NULL },
+	{ "-drive", "file=/tmp/x" },
+	{ "--monitor", "stdio" },
+	{ "-daemonize", NULL },
+	{ "-", NULL },
+};
+#define N_FORBIDDEN (sizeof(FORBIDDEN) / sizeof(FORBIDDEN[0]))
+
+static int accepts(int argc, char *const *argv)
+{
+	struct qemu_args args;
+	struct fault f = { 0 };
+	return qemu_args_check(argc, argv, &args, &f) >= 0;
+}
+
+/* V with FORBIDDEN[K] before argument AT. */
+static void expect_splice_refused(const char *file, const struct vector *v, int at, size_t k)
+{
+	char *argv[ARGS_MAX], name[16], value[128];
+	int n = 0;
+	snprintf(name, sizeof(name), "%s", FORBIDDEN[k].name);
+	for (int i = 0; i <= v->argc; i++) {
+		if (i == at) {
+			argv[n++] = name;
+			if (FORBIDDEN[k].value) {
+				snprintf(value, sizeof(value), "%s", FORBIDDEN[k].value);
+				argv[n++] = value;
+			}
+		}
+		if (i < v->argc)
+			argv[n++] = v->argv[i];
+	}
+	if (accepts(n, argv))
+		fail_msg("%s: accepted with %s %s before argument %d", file, name,
+			 FORBIDDEN[k].value ? value : "", at);
+}
+
+/*
+ * Everywhere, between an option and its value too.  What is taken for a value there leaves the
+ * value behind as an option: nothing in libvirt's vectors passes for one.
+ */
+static void test_every_real_vector_with_something_forbidden_is_refused(void **state)
+{
+	(void)state;
+	const char *folder = getenv("REAL_VECTORS");
+	assert_non_null(folder);
+	DIR *dir = opendir(folder);
+	assert_non_null(dir);
+	int files = 0, splices = 0;
+	for (struct dirent *e; (e = readdir(dir));) {
+		struct vector v;
+		struct fault f = { 0 };
+		struct qemu_args args;
+		size_t n = strlen(e->d_name);
+		if (n < 5 || strcmp(e->d_name + n - 5, ".args") != 0)
+			continue;
+		files++;
+		vector_read(&v, folder, e->d_name);
+		if (qemu_args_check(v.argc, v.argv, &args, &f) < 0)
+			fail_msg("%s: %s", e->d_name, f.text);
+		for (int at = 1; at <= v.argc; at++) {
+			for (size_t k = 0; k < N_FORBIDDEN; k++, splices++)
+				expect_splice_refused(e->d_name, &v, at, k);
+		}
+		buf_done(&v.text);
+	}
+	closedir(dir);
+	if (files < 90 || splices < 100000)
+		fail_msg("only %d vectors, %d splices", files, splices);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -361,6 +475,7 @@ int main(void)
 		cmocka_unit_test(test_every_bad_addition_is_refused_by_its_rule),
 		cmocka_unit_test(test_every_bad_replacement_is_refused_by_its_rule),
 		cmocka_unit_test(test_every_listed_rule_is_one),
+		cmocka_unit_test(test_every_real_vector_with_something_forbidden_is_refused),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_only_the_exact_probe_is_one),
 	};
