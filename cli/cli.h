@@ -28,6 +28,10 @@ int cmd_key_show(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_key_rewrap(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_lint(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_shield(int argc, char **argv, struct fault *f) MUST_CHECK;
+int cmd_state_inspect(int argc, char **argv, struct fault *f) MUST_CHECK;
+int cmd_state_verify(int argc, char **argv, struct fault *f) MUST_CHECK;
+int cmd_state_open(int argc, char **argv, struct fault *f) MUST_CHECK;
+int cmd_state_shred(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_status(int argc, char **argv, struct fault *f) MUST_CHECK;
 
 /*

@@ -26,6 +26,10 @@ static const char HELP[] =
 	"  shieldvm key show FILE        its public half and thumbprint\n"
 	"  shieldvm shield IN.xml        make a plain domain a shielded one\n"
 	"  shieldvm key rewrap XML       change which hosts may run a shielded domain\n"
+	"  shieldvm state inspect FILE   what a saved state, checkpoint or dump says of itself\n"
+	"  shieldvm state verify FILE    whether it is authentic and complete\n"
+	"  shieldvm state open FILE      its plaintext, for who may have it\n"
+	"  shieldvm state shred FILE     make it unreadable for good\n"
 	"  shieldvm lint XML             what the rules say of a domain, plain or shielded\n"
 	"\n"
 	"shieldvm COMMAND --help tells more, shieldvm(1) tells all.\n"
@@ -137,6 +141,48 @@ static const struct command {
 	  "without\n"
 	  "  -o OUT.xml     write there instead of to standard output\n"
 	  "IN.xml may be - for standard input.\n" },
+	{ "state", "inspect", cmd_state_inspect,
+	  "usage: shieldvm state inspect FILE [--json] [--key FILE] [--protector XML]\n"
+	  "\n"
+	  "Tells what a file is that virsh save, managedsave, snapshot-create-as --memspec or dump "
+	  "made\n"
+	  "of a shielded VM, and whose. Without a key that is what the file says of itself.\n"
+	  "  --key FILE       authenticate the header with this private key, a host's or the "
+	  "owner's\n"
+	  "  --protector XML  the VM's shielded domain, if the file has none or an older one\n"
+	  "  --json           one JSON object\n" },
+	{ "state", "verify", cmd_state_verify,
+	  "usage: shieldvm state verify FILE [--json] [--key FILE] [--protector XML]\n"
+	  "\n"
+	  "Authenticates a file from its first to its last byte. Exits with 1 if it is not "
+	  "authentic\n"
+	  "or not complete, and says at which record.\n"
+	  "  --key FILE       a private key that may open it: a host's or the owner's; for a dump "
+	  "the\n"
+	  "                   owner's. Else this host's.\n"
+	  "  --protector XML  the VM's shielded domain, if the file has none or an older one\n"
+	  "  --json           the verdict as one JSON object\n"
+	  "FILE may be - for standard input.\n" },
+	{ "state", "open", cmd_state_open,
+	  "usage: shieldvm state open FILE -o OUT [--force] [--key FILE] [--protector XML]\n"
+	  "\n"
+	  "Decrypts: a saved state becomes QEMU's migration stream (without libvirt's header; the "
+	  "vTPM\n"
+	  "in it stays sealed), a dump the file that crash(8) or gdb read. OUT is the guest's "
+	  "memory in\n"
+	  "the clear. It has mode 0600, and is there only if all of FILE is authentic.\n"
+	  "  -o OUT           - is standard output, to which authentic records go as they come: a\n"
+	  "                   reader must throw them away if the exit status is not 0\n"
+	  "  --force          replace OUT\n"
+	  "  --key FILE, --protector XML  as for state verify\n" },
+	{ "state", "shred", cmd_state_shred,
+	  "usage: shieldvm state shred FILE [--yes]\n"
+	  "\n"
+	  "Overwrites the key in FILE, in place, so that nobody can open it any more: neither host "
+	  "nor\n"
+	  "owner. Copies of FILE are not touched, nor what the filesystem or the medium keeps of "
+	  "it.\n"
+	  "  --yes  do not ask\n" },
 	{ NULL, "status", cmd_status,
 	  "usage: shieldvm status [VM] [--json]\n"
 	  "\n"

@@ -12,13 +12,15 @@ _shieldvm() {
 	local command=${COMP_WORDS[1]:-} words=
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		words='audit host key lint shield status --help --version'
+		words='audit host key lint shield state status --help --version'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = audit ]; then
 		words='show verify report --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = host ]; then
 		words='init show --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = key ]; then
 		words='new show rewrap --help'
+	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = state ]; then
+		words='inspect verify open shred --help'
 	else
 		case $prev in
 		--level) words='shielded encryption-supported' ;;
@@ -29,7 +31,8 @@ _shieldvm() {
 			device.vhost-user disk.fdgroup disk.media disk.transient input.nmi input.send-key
 			memory.hugepages memory.nvdimm memory.shared' ;;
 		--remove-host | --vm | --since) return ;;
-		--log | --head | --anchor | --host-key | --owner | --host | --add-host | --argv | -o | --output) ;;
+		--log | --head | --anchor | --host-key | --owner | --host | --add-host | --argv | --key | \
+			--protector | -o | --output) ;;
 		*)
 			case $command${COMP_WORDS[2]:+/${COMP_WORDS[2]}} in
 			audit/verify) words='--json --log --head --anchor --host-key --help' ;;
@@ -38,6 +41,9 @@ _shieldvm() {
 			host/* | key/*) words=--help ;;
 			lint/*) words='--level --allow --json --argv --rules --help' ;;
 			shield/*) words='--owner --host --level --allow --strip -o --help' ;;
+			state/open) words='-o --force --key --protector --help' ;;
+			state/shred) words='--yes --help' ;;
+			state/*) words='--json --key --protector --help' ;;
 			status/*) words="--json --help $(_shieldvm_vms)" ;;
 			esac
 			;;
