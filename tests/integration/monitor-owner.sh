@@ -17,7 +17,7 @@ says() {
 # typed COMMAND...: in the background for a while, on a terminal, of which /run/bed/typed has what was
 # shown.
 typed() {
-	timeout -k 1 60 script -qfec "$*" /run/bed/typed </dev/null >/dev/null 2>&1 &
+	timeout -k 1 200 script -qfec "$*" /run/bed/typed </dev/null >/dev/null 2>&1 &
 	typing=$!
 }
 
@@ -40,9 +40,9 @@ check 'b starts' virsh start b
 
 check 'its serial line is a pty' bash -c 'virsh -c qemu:///system ttyconsole b | grep /dev/pts/'
 typed virsh -c qemu:///system console b --force
-check 'virsh console is connected' until_true 20 says /run/bed/typed "Connected to domain 'b'"
+check 'virsh console is connected' until_true 60 says /run/bed/typed "Connected to domain 'b'"
 check 'b is reset' virsh reset b
-check 'and what its firmware says is shown' until_true 40 says /run/bed/typed BdsDxe
+check 'and what its firmware says is shown' until_true "$boot_seconds" says /run/bed/typed BdsDxe
 kill $typing
 check 'domdisplay tells where the screen is' bash -c 'virsh -c qemu:///system domdisplay b | grep vnc://'
 check 'so does vncdisplay' bash -c 'virsh -c qemu:///system vncdisplay b | grep 127.0.0.1:'
