@@ -22,7 +22,7 @@
 #include "base/uuid.h"
 
 #define SPAWN_MAGIC   0x53485644U /* "SHVD" */
-#define SPAWN_VERSION 2
+#define SPAWN_VERSION 3
 #define SPAWN_FD      3
 #define SPAWN_NAME_MAX                                                                             \
 	256 /* bytes of a domain's name, with the NUL; longer names are cut for the log */
@@ -70,15 +70,22 @@ struct spawn_certificate {
 };
 
 /*
- * launch_request carries libvirt's monitor listener; a reply whose rc is 0 carries, in this order,
+ * launch_request carries libvirt's monitor listener and behind it, for a start from saved state,
+ * the descriptors that QEMU could only have inherited for that, in the order of their numbers in
+ * INCOMING_FD; a reply whose rc is 0 carries, in this order,
  * QEMU's ends of the vTPM's control channel and of the lifeline, and the listener that takes the
  * place of libvirt's.
  */
 enum { LAUNCH_FD_CTRL, LAUNCH_FD_LIFELINE, LAUNCH_FD_MONITOR, LAUNCH_FDS };
 
+#define LAUNCH_INCOMING_MAX 3 /* libvirt passes one */
+
 struct launch_request {
 	uint32_t magic, version;
 	uint8_t vm[UUID_BYTES];
+	uint32_t incoming;			  /* 1: QEMU waits for state (-incoming defer) */
+	uint32_t n_incoming;			  /* descriptors attached for it */
+	int32_t incoming_fd[LAUNCH_INCOMING_MAX]; /* what they are called in migrate-incoming */
 };
 
 struct launch_reply {

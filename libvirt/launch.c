@@ -4,9 +4,9 @@
  *
  * libvirt starts it where it would start QEMU, and it becomes QEMU: same pid, same descriptors.  A
  * capability probe goes straight through.  For a domain it checks the arguments, gives libvirt's
- * monitor listener to the VM's broker, and fetches from there QEMU's end of the vTPM's control
- * channel, which it puts where the TPM's socket was named, and another listener, which it puts in
- * the place of libvirt's.
+ * monitor listener, and the file to restore from if there is one, to the VM's broker, and fetches
+ * from there QEMU's end of the vTPM's control channel, which it puts where the TPM's socket was
+ * named, and another listener, which it puts in the place of libvirt's.
  *
  * It runs as QEMU's user with an environment and arguments that are somebody else's, and is not the
  * trust root: it holds no secret.  Statically linked, so that no loader looks at that environment
@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -32,6 +33,8 @@
 #include "base/paths.h"
 #include "base/spawn.h"
 #include "libvirt/launchargs.h"
+
+#define INCOMING_FD_MAX 1024 /* libvirt's numbers are small */
 
 extern char **environ;
 
@@ -95,16 +98,49 @@ static int receive_grant(int sock, struct grant *out, struct fault *f)
 	return fault_set(f, ERR_STATE, "the VM's broker has gone, or is of another version");
 }
 
-static int ask_broker(const struct qemu_args *args, struct grant *out, struct fault *f)
+/*
+ * What libvirt lets QEMU inherit to restore from is a file or pipe to read, and no argument tells
+ * of it.  The worker reads it; QEMU gets none of it.
+ */
+static int find_incoming(int argc, char *const *argv, struct launch_request *request,
+			 int fds[static FD_PASS_MAX], struct fault *f)
 {
-	struct launch_request request = { .magic = SPAWN_MAGIC, .version = SPAWN_VERSION };
+	for (int fd = 3; fd < INCOMING_FD_MAX; fd++) {
+		struct stat st;
+		int flags = fcntl(fd, F_GETFL);
+		if (flags < 0 || (flags & O_ACCMODE) != O_RDONLY || (flags & O_PATH) ||
+		    fstat(fd, &st) < 0 || !(S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode)) ||
+		    launchargs_names_fd(argc, argv, fd))
+			continue;
+		if (request->n_incoming == LAUNCH_INCOMING_MAX)
+			return fault_set(f, ERR_LIMIT,
+					 "more than %d files were given to restore from",
+					 LAUNCH_INCOMING_MAX);
+		if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+			return fault_set(f, -errno, "F_SETFD: %s", err_text(-errno));
+		request->incoming_fd[request->n_incoming++] = fd;
+		fds[request->n_incoming] = fd;
+	}
+	return 0;
+}
+
+static int ask_broker(int argc, char *const *argv, const struct qemu_args *args, struct grant *out,
+		      struct fault *f)
+{
+	struct launch_request request = { .magic = SPAWN_MAGIC,
+					  .version = SPAWN_VERSION,
+					  .incoming = (uint32_t)args->incoming };
+	int fds[FD_PASS_MAX] = { args->monitor_fd };
 	char uuid[UUID_TEXT_SIZE];
 	uuid_format(args->vm, uuid);
 	CLEANUP_FD int sock = connect_broker(uuid, f);
 	if (sock < 0)
 		return sock;
 	memcpy(request.vm, args->vm, UUID_BYTES);
-	int rc = fd_send(sock, &request, sizeof(request), &args->monitor_fd, 1);
+	int rc = args->incoming ? find_incoming(argc, argv, &request, fds, f) : 0;
+	if (rc < 0)
+		return rc;
+	rc = fd_send(sock, &request, sizeof(request), fds, 1 + request.n_incoming);
 	if (rc < 0)
 		return fault_set(f, rc, "the VM's broker cannot be asked: %s", err_text(rc));
 	return receive_grant(sock, out, f);
@@ -143,7 +179,7 @@ static int run(int argc, char **argv, struct fault *f)
 	}
 	int rc = qemu_args_check(argc, argv, &args, f);
 	if (rc >= 0)
-		rc = ask_broker(&args, &grant, f);
+		rc = ask_broker(argc, argv, &args, &grant, f);
 	if (rc >= 0)
 		rc = arm_lifeline(grant.lifeline, f);
 	if (rc < 0)

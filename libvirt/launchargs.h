@@ -27,6 +27,12 @@ enum launchargs_kind launchargs_kind(int argc, char *const *argv);
 char **launchargs_environment(char *const *old);
 
 /*
+ * 1 if an argument mentions descriptor FD ("fd=N", "fds=A:N", "fd":"N"), so that it is QEMU's own.
+ * May say 1 for one that is not, never 0 for one that is.
+ */
+int launchargs_names_fd(int argc, char *const *argv, int fd);
+
+/*
  * A copy of ARGV for QEMU: argv[0] is PROGRAM, and the TPM's chardev (ARGS) is FD instead of a
  * path. malloc(3)ed, NULL on -ENOMEM.  Strings belong to ARGV and PROGRAM.
  */

@@ -285,6 +285,7 @@ static int check_global(const struct check *c, const char *value)
 
 static int check_incoming(const struct check *c, const char *value)
 {
+	c->seen->args.incoming = 1;
 	return strcmp(value, "defer") != 0
 		       ? refuse(c, "migration.incoming", value,
 				"state comes in through libvirt's monitor only ('defer')")

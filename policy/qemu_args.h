@@ -28,6 +28,7 @@ struct qemu_args {
 	int tpm_chardev;	/* index of the value of the TPM's -chardev */
 	char tpm_chardev_id[64];
 	int monitor_fd; /* fd= of libvirt's monitor */
+	int incoming;	/* 1: the VM starts from state that comes in */
 };
 
 /*

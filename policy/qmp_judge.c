@@ -372,13 +372,55 @@ void judge_watchdog(struct qmp_judgement *j, json_t *arguments)
 	}
 }
 
+int qmp_bypasses_worker(const char *name)
+{
+	/* It writes at offsets of its own, and the stream is no stream any more. */
+	return name && strcmp(name, "mapped-ram") == 0;
+}
+
+void judge_migrate_capabilities(struct qmp_judgement *j, json_t *arguments)
+{
+	const json_t *list = json_object_get(arguments, "capabilities"), *entry;
+	size_t i;
+	if (!json_is_array(list))
+		qmp_met(j, "monitor.form");
+	json_array_foreach(list, i, entry)
+	{
+		const char *name = text_of(j, entry, "capability");
+		if (name && qmp_bypasses_worker(name) && is_on(entry, "state"))
+			qmp_met(j, "state.save");
+	}
+}
+
+/* libvirt gives a descriptor for a file, and for a connection that it made itself; whether the
+ * worker has it, worker/carry.c knows. */
 void judge_migrate(struct qmp_judgement *j, json_t *arguments)
 {
-	/* libvirt gives a descriptor for a file, and for a connection that it made itself. */
 	const char *uri = json_string_value(json_object_get(arguments, "uri"));
-	int file = uri &&
-		   (has_prefix(uri, "fd:") || has_prefix(uri, "file:") || has_prefix(uri, "exec:"));
-	qmp_met(j, file ? "state.save" : "migration.unsealed");
+	if (uri && (has_prefix(uri, "file:") || has_prefix(uri, "exec:")))
+		qmp_met(j, "state.save");
+	else if (!uri || !has_prefix(uri, "fd:"))
+		qmp_met(j, "migration.unsealed");
+}
+
+void judge_migrate_incoming(struct qmp_judgement *j, json_t *arguments)
+{
+	const char *uri = json_string_value(json_object_get(arguments, "uri"));
+	if (!uri || !has_prefix(uri, "fd:"))
+		qmp_met(j, "migration.unsealed");
+}
+
+void judge_dump(struct qmp_judgement *j, json_t *arguments)
+{
+	const char *protocol = text_of(j, arguments, "protocol");
+	const char *format = json_string_value(json_object_get(arguments, "format"));
+	qmp_met(j, "memory.dump");
+	/* Other formats are written out of order, and without an event nobody would know the end.
+	 */
+	if ((protocol && !has_prefix(protocol, "fd:")) ||
+	    (json_object_get(arguments, "format") && (!format || strcmp(format, "elf") != 0)) ||
+	    !json_is_true(json_object_get(arguments, "detach")))
+		qmp_met(j, "memory.dump-form");
 }
 
 void judge_hmp(struct qmp_judgement *j, json_t *arguments)

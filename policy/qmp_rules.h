@@ -34,6 +34,9 @@ const struct qmp_rule *qmp_rules(size_t *n);
 /* 1 if ID is the id of a rule here that an owner may allow at encryption-supported. */
 int qmp_rule_allowable(const char *id);
 
+/* 1 if QEMU's migration capability NAME (may be NULL) has it write state past the worker. */
+int qmp_bypasses_worker(const char *name);
+
 /* One command being judged. */
 struct qmp_judgement {
 	const struct protector_facts *facts;

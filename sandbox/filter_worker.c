@@ -11,7 +11,8 @@
 
 static const struct filter_row rows[] = {
 	/* Talking. */
-	ALLOW(write, "log lines; eventfd"),
+	ALLOW(write, "log lines; eventfd; state to libvirt's file or QEMU's pipe"),
+	ALLOW(read, "eventfd; state from QEMU's pipe or libvirt's file"),
 	ALLOW(recvfrom, "the guest's commands; the broker's end of file"),
 	ALLOW(recvmsg, "control channel and monitor, with descriptors"),
 	ALLOW(sendto, "replies; ready, to the hook and the broker"),
@@ -25,6 +26,12 @@ static const struct filter_row rows[] = {
 		 IS(2, SO_TYPE)),
 	ALLOW_IF(fcntl, "O_NONBLOCK on the data channel", IS(1, F_GETFL)),
 	ALLOW_IF(fcntl, "the same, not O_ASYNC", IS(1, F_SETFL), HAS(2, O_ASYNC, 0)),
+
+	/* State on its way out or in. */
+	ALLOW_IF(pipe2, "between QEMU and this process", IS(1, O_CLOEXEC)),
+	ALLOW_IF(fcntl, "the same, larger", IS(1, F_SETPIPE_SZ)),
+	ALLOW_IF(fcntl, "its writing end, kept until QEMU says that it is done",
+		 IS(1, F_DUPFD_CLOEXEC)),
 
 	/* The state. */
 	ALLOW(pread64, "reads the state back"),

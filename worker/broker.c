@@ -216,9 +216,13 @@ static int is_listener(int fd)
 	       getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &who_size) == 0 && who.uid == 0;
 }
 
-static void launch(struct broker *b, int fd, const struct launch_request *request, int monitor)
+/* FDS: libvirt's monitor listener, and what QEMU would restore from. */
+static void launch(struct broker *b, int fd, const struct launch_request *request,
+		   const int given[static FD_PASS_MAX])
 {
-	const struct broker_order order = { .kind = BROKER_MONITOR };
+	struct broker_order order = { .kind = BROKER_LAUNCHED,
+				      .incoming = request->incoming,
+				      .n_incoming = request->n_incoming };
 	const struct launch_reply granted = { .magic = SPAWN_MAGIC, .version = SPAWN_VERSION };
 	const int fds[] = { b->config.qemu_ctrl, b->config.qemu_lifeline, b->config.qemu_monitor };
 	struct ucred who = { 0 };
@@ -249,13 +253,14 @@ static void launch(struct broker *b, int fd, const struct launch_request *reques
 		launch_refuse(b, fd, &who, pidfd, "launch.gone", "the launcher has ended");
 		return;
 	}
-	if (!is_listener(monitor)) {
+	if (!is_listener(given[0])) {
 		launch_refuse(b, fd, &who, ERR_STATE, "launch.monitor",
 			      "the monitor is not a listener of libvirtd's");
 		return;
 	}
 	/* Before the grant: whoever becomes QEMU has no other way to libvirt. */
-	int rc = fd_send(b->config.link, &order, sizeof(order), &monitor, 1);
+	memcpy(order.incoming_fd, request->incoming_fd, sizeof(order.incoming_fd));
+	int rc = fd_send(b->config.link, &order, sizeof(order), given, 1 + order.n_incoming);
 	if (rc < 0) {
 		launch_refuse(b, fd, &who, rc, "launch.state",
 			      "the VM's worker does not take the monitor");
@@ -331,6 +336,17 @@ static int control(struct broker *b, int fd, uint32_t kind)
 
 /* ---- Clients -------------------------------------------------------------------------------- */
 
+/* How many descriptors come with a request; if it makes no sense, more than can. */
+static size_t descriptors_due(enum channel channel, const struct launch_request *launch)
+{
+	if (channel != LAUNCH)
+		return 0;
+	uint32_t most = launch->incoming ? LAUNCH_INCOMING_MAX : 0;
+	if (launch->incoming > 1 || launch->n_incoming > most)
+		return SIZE_MAX;
+	return 1 + launch->n_incoming;
+}
+
 /* Read the one request of CLIENT and answer it. */
 static void client_ready(struct broker *b, enum channel channel, struct client *client)
 {
@@ -342,21 +358,20 @@ static void client_ready(struct broker *b, enum channel channel, struct client *
 	int fds[FD_PASS_MAX], keep = 0;
 	size_t n_fds, want = channel == LAUNCH ? sizeof(request.launch) : sizeof(request.control);
 	ssize_t got = fd_recv(client->fd, &request, want, fds, &n_fds);
-	CLEANUP_FD int monitor = fd_take(&fds[0]);
-	for (size_t i = 0; i < FD_PASS_MAX; i++)
-		fd_close(&fds[i]);
 	if (got == -EAGAIN)
 		return;
-	if (got == (ssize_t)want && n_fds == (channel == LAUNCH ? 1 : 0) &&
+	if (got == (ssize_t)want && n_fds == descriptors_due(channel, &request.launch) &&
 	    !client->waits_for_end && request.control.magic == SPAWN_MAGIC &&
 	    request.control.version == SPAWN_VERSION) {
 		if (channel == LAUNCH)
-			launch(b, client->fd, &request.launch, monitor);
+			launch(b, client->fd, &request.launch, fds);
 		else
 			keep = control(b, client->fd, request.control.kind);
 	} else if (got > 0) {
 		log_noise(b, "a malformed request was dropped");
 	}
+	for (size_t i = 0; i < FD_PASS_MAX; i++)
+		fd_close(&fds[i]);
 	client->waits_for_end = keep;
 	client->deadline_ms = -1;
 	if (!keep)

@@ -38,10 +38,15 @@ struct broker_news {
 };
 
 /* What the broker says over the link. */
-enum broker_order_kind { BROKER_MONITOR = 1 /* with libvirt's monitor listener */ };
+enum broker_order_kind {
+	BROKER_LAUNCHED = 1 /* with libvirt's monitor listener and what to restore from */
+};
 
 struct broker_order {
 	uint32_t kind; /* enum broker_order_kind */
+	/* As in struct launch_request. */
+	uint32_t incoming, n_incoming;
+	int32_t incoming_fd[LAUNCH_INCOMING_MAX];
 };
 
 struct broker_config {

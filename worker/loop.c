@@ -55,7 +55,10 @@ static int serve_link(struct loop *l)
 	size_t n_fds;
 	ssize_t got = fd_recv(l->config->link, &said, sizeof(said), fds, &n_fds);
 	int rc = got < 0 ? (int)got : ERR_STATE;
-	if (got == sizeof(said.order) && said.order.kind == BROKER_MONITOR && n_fds == 1) {
+	if (got == sizeof(said.order) && said.order.kind == BROKER_LAUNCHED &&
+	    n_fds == 1 + said.order.n_incoming) {
+		carry_launched(l->config->carry, said.order.incoming != 0, fds + 1,
+			       said.order.incoming_fd, n_fds - 1);
 		monitor_listen(l->config->monitor, fd_take(&fds[0]));
 		rc = 0;
 	} else if (got > 0 && report_is_answer(&said, (size_t)got) && n_fds == 0) {

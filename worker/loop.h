@@ -24,6 +24,7 @@ struct loop_config {
 	struct vtpm *vtpm;	 /* borrowed */
 	struct data *data;	 /* borrowed */
 	struct monitor *monitor; /* borrowed */
+	struct carry *carry;	 /* borrowed */
 	int ctrl;		 /* the control channel; taken over */
 	int link;		 /* to the broker; borrowed */
 	int lifeline;		 /* its other end is QEMU's; borrowed */

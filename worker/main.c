@@ -112,6 +112,8 @@ struct worker {
 	struct store *store;
 	struct vtpm *vtpm;
 	struct data *data;
+	struct transfer *transfer;
+	struct carry *carry;
 	struct monitor *monitor;
 	enum shield_level level;
 	int made;
@@ -120,6 +122,8 @@ struct worker {
 static void worker_done(struct worker *w)
 {
 	monitor_free(w->monitor);
+	carry_free(w->carry);
+	transfer_free(w->transfer);
 	data_free(w->data);
 	vtpm_free(w->vtpm);
 	store_free(w->store);
@@ -171,6 +175,21 @@ static int open_vtpm(struct order *order, struct places *places, const struct vm
 	return 0;
 }
 
+static int open_monitor(struct places *places, int link, const struct protector_facts *facts,
+			struct worker *w, struct fault *f)
+{
+	const struct carry_config carry = { .transfer = w->transfer,
+					    .vtpm = w->vtpm,
+					    .link = link };
+	int rc = carry_new(&carry, &w->carry);
+	if (rc >= 0)
+		rc = monitor_new(places->qemu_monitor, link, facts, w->carry, &w->monitor);
+	if (rc < 0)
+		return fault_set(f, rc, "the monitor: %s", err_text(rc));
+	places->qemu_monitor = -1;
+	return 0;
+}
+
 /* Phase load. */
 static int load(struct order *order, struct places *places, int link, struct worker *w,
 		struct fault *f)
@@ -188,16 +207,17 @@ static int load(struct order *order, struct places *places, int link, struct wor
 	if (memcmp(facts->vm, order->vm, UUID_BYTES) != 0)
 		return fault_set(f, ERR_VM, "the protector is another VM's");
 	w->level = facts->level;
-	rc = monitor_new(places->qemu_monitor, link, facts, &w->monitor);
-	if (rc < 0)
-		return fault_set(f, rc, "the monitor: %s", err_text(rc));
-	places->qemu_monitor = -1;
 	rc = unwrap(protector, &places->host_key, &key, f);
 	if (rc >= 0)
 		rc = open_vtpm(order, places, &key, facts, w, f);
 	if (rc >= 0)
 		rc = data_new(w->vtpm, &w->data, f);
-	return rc;
+	const struct transfer_config transfer = { .key = &key,
+						  .facts = facts,
+						  .owner = protector_owner(protector) };
+	if (rc >= 0)
+		rc = transfer_new(&transfer, &w->transfer, f);
+	return rc < 0 ? rc : open_monitor(places, link, facts, w, f);
 }
 
 /* Until the broker has given up root and is sealed, nobody is told that this VM is ready. */
@@ -260,6 +280,7 @@ static int worker_main(struct order *order, struct places *places, struct channe
 	const struct loop_config config = { .vtpm = w.vtpm,
 					    .data = w.data,
 					    .monitor = w.monitor,
+					    .carry = w.carry,
 					    .ctrl = channels->ctrl[1],
 					    .link = channels->link[1],
 					    .lifeline = channels->lifeline[1] };

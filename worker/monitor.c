@@ -12,27 +12,19 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "policy/qmp_rules.h"
+#include "worker/lines.h"
 #include "worker/qmp.h"
 #include "worker/refusal.h"
+#include "worker/retell.h"
 
-#define CHUNK_BYTES    65536
 #define GREETING_MAX   65536
 #define ID_MAX	       (64 * 1024) /* bytes of an id of libvirt's, as text */
 #define ENVELOPE_MAX   1024	   /* what is put around a request or a reply */
+#define EVENT_MAX      65536	   /* bytes of an event that is held back */
 #define NOISE_MAX      100
 #define CLIENT_OUT_MAX (MONITOR_BACKLOG_MAX + 2 * (QMP_REPLY_MAX + ID_MAX + ENVELOPE_MAX))
 
-enum { SLOT_LISTENER, SLOT_CLIENT, SLOT_QEMU };
-
-/* One end: a stream socket and the lines that come and go over it. */
-struct peer {
-	int fd;		 /* -1: none */
-	struct buf in;	 /* received */
-	size_t taken;	 /* bytes of it whose lines were taken */
-	size_t searched; /* bytes of it that hold no line end beyond those */
-	struct buf out;	 /* to be sent */
-	int out_fd;	 /* goes with out's first byte; -1: none */
-};
+enum { SLOT_LISTENER, SLOT_CLIENT, SLOT_QEMU, SLOT_CARRY };
 
 enum phase {
 	PHASE_GREETING,	 /* QEMU has not greeted yet */
@@ -40,10 +32,19 @@ enum phase {
 	PHASE_READY,
 };
 
+/* A command of libvirt's that becomes several of ours. */
+enum carrying {
+	CARRYING_NOTHING,
+	CARRYING_ON,   /* what comes next is up to carry_next() */
+	CARRYING_LAST, /* its last command is outstanding: the reply is libvirt's */
+};
+
+enum asked { ASKED_OTHER, ASKED_MIGRATE_STATUS, ASKED_MIGRATE_CAPABILITIES };
+
 struct monitor {
 	int link; /* to the broker, for the audit log; -1: none */
 	struct protector_facts facts;
-	struct peer qemu, client;
+	struct lines qemu, client;
 	int listener;
 	enum phase phase;
 	struct buf greeting; /* for libvirt, with its line end */
@@ -51,6 +52,11 @@ struct monitor {
 	int negotiated;	     /* and has sent qmp_capabilities */
 	int client_fd;	     /* came from the client, for its next line; -1: none */
 
+	struct carry *carry;
+	enum carrying carrying;
+	struct buf held; /* QEMU's event that all is done, until it is for us too */
+
+	enum asked asked;     /* what the outstanding command is, as far as its reply is changed */
 	uint64_t last_id;     /* of the last command to QEMU */
 	int outstanding;      /* ... which QEMU has not answered */
 	int orphan;	      /* whose client has gone, or was never there */
@@ -64,102 +70,6 @@ struct monitor {
 			log_warning(__VA_ARGS__);                                                  \
 	} while (0)
 
-/* ---- Peers ---------------------------------------------------------------------------------- */
-
-static void peer_close(struct peer *p)
-{
-	fd_close(&p->fd);
-	fd_close(&p->out_fd);
-	buf_done(&p->in);
-	buf_done(&p->out);
-	p->taken = p->searched = 0;
-}
-
-static void peer_compact(struct peer *p)
-{
-	buf_consume(&p->in, p->taken);
-	p->searched -= p->taken;
-	p->taken = 0;
-}
-
-/* Receive once.  > 0: something came; 0: nothing there; < 0: the peer has gone.  A descriptor that
- * came takes the place of *LAST; NULL: none is wanted. */
-static int peer_receive(struct peer *p, int *last)
-{
-	int fds[FD_PASS_MAX];
-	size_t n_fds;
-	peer_compact(p);
-	size_t room = p->in.max - p->in.len;
-	size_t want = room < CHUNK_BYTES ? room : CHUNK_BYTES;
-	int rc = buf_reserve(&p->in, want);
-	if (rc < 0 || want == 0)
-		return rc < 0 ? rc : ERR_LIMIT;
-	ssize_t got = fd_recv(p->fd, p->in.data + p->in.len, want, fds, &n_fds);
-	for (size_t i = 0; i < FD_PASS_MAX; i++) {
-		if (last && fds[i] >= 0) {
-			fd_close(last);
-			*last = fd_take(&fds[i]);
-		}
-		fd_close(&fds[i]);
-	}
-	if (got == -EAGAIN || got == -EWOULDBLOCK)
-		return 0;
-	if (got <= 0)
-		return got < 0 ? (int)got : -ECONNRESET;
-	p->in.len += (size_t)got;
-	return 1;
-}
-
-/* Send what can be sent now; < 0: the peer has gone. */
-static int peer_send(struct peer *p)
-{
-	while (p->fd >= 0 && p->out.len > 0) {
-		ssize_t put;
-		if (p->out_fd >= 0) {
-			/* The descriptor travels with one byte, so that it cannot be sent twice. */
-			int rc = fd_send(p->fd, p->out.data, 1, &p->out_fd, 1);
-			put = rc < 0 ? rc : 1;
-			if (put > 0)
-				fd_close(&p->out_fd);
-		} else {
-			put = send(p->fd, p->out.data, p->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-			put = put < 0 ? -errno : put;
-		}
-		if (put == -EINTR)
-			continue;
-		if (put == -EAGAIN || put == -EWOULDBLOCK)
-			return 0;
-		if (put < 0)
-			return (int)put;
-		buf_consume(&p->out, (size_t)put);
-	}
-	return 0;
-}
-
-/* Take the next whole line of P, without its line ending; valid until P receives.  NULL: none. */
-static const char *peer_line(struct peer *p, size_t *n)
-{
-	if (p->in.len == p->searched)
-		return NULL;
-	const uint8_t *start = p->in.data + p->taken, *from = p->in.data + p->searched;
-	const uint8_t *end = memchr(from, '\n', p->in.len - p->searched);
-	if (!end) {
-		p->searched = p->in.len;
-		return NULL;
-	}
-	*n = (size_t)(end - start);
-	p->taken = p->searched = (size_t)(end - p->in.data) + 1;
-	if (*n > 0 && start[*n - 1] == '\r')
-		--*n;
-	return (const char *)start;
-}
-
-/* As much as it may be without being a line. */
-static int peer_is_full(const struct peer *p)
-{
-	return p->in.len - p->taken == p->in.max;
-}
-
 /* ---- Ends ----------------------------------------------------------------------------------- */
 
 static void client_close(struct monitor *m, const char *why)
@@ -167,9 +77,10 @@ static void client_close(struct monitor *m, const char *why)
 	if (m->client.fd < 0)
 		return;
 	log_info("libvirt's monitor connection ends: %s", why);
-	peer_close(&m->client);
+	lines_close(&m->client);
 	fd_close(&m->client_fd);
 	buf_clear(&m->client_id);
+	carry_forget(m->carry);
 	m->orphan = 1; /* an answer still owed is nobody's any more */
 	m->greeted = m->negotiated = 0;
 }
@@ -179,11 +90,17 @@ static void qemu_close(struct monitor *m, const char *why)
 	if (m->qemu.fd < 0)
 		return;
 	log_info("QEMU's monitor connection ends: %s", why);
-	peer_close(&m->qemu);
+	lines_close(&m->qemu);
 	/* What libvirt has not taken by now it does not get: to it, this is QEMU's end. */
-	(void)!peer_send(&m->client);
+	(void)!lines_send(&m->client);
 	client_close(m, "QEMU's has ended");
 	fd_close(&m->listener);
+}
+
+/* libvirt's next command has to wait. */
+static int is_busy(const struct monitor *m)
+{
+	return m->outstanding || m->carrying != CARRYING_NOTHING;
 }
 
 /* ---- Towards libvirt ------------------------------------------------------------------------ */
@@ -254,15 +171,47 @@ static int qemu_ask(struct monitor *m, const char *command, json_t *arguments)
 	return 0;
 }
 
-static void client_refuse(struct monitor *m, const struct buf *id, const struct qmp_rule *rule,
-			  const char *command)
+/* RULE may be NULL: it failed, and nobody refused it. */
+static void client_refuse(struct monitor *m, const struct buf *id, const char *rule,
+			  const char *reason, const char *command)
 {
-	char desc[512];
-	int rc = refusal_record(m->link, rule->id, command, rule->reason);
-	snprintf(desc, sizeof(desc), "shieldvm: %s: %s%s%s", rule->id, rule->reason,
-		 rc < 0 ? "; and the audit log could not be written: " : "",
+	char desc[FAULT_TEXT_MAX + 256];
+	int rc = rule ? refusal_record(m->link, rule, command, reason) : 0;
+	snprintf(desc, sizeof(desc), "shieldvm: %s%s%s%s%s", rule ? rule : "", rule ? ": " : "",
+		 reason, rc < 0 ? "; and the audit log could not be written: " : "",
 		 rc < 0 ? err_text(rc) : "");
 	client_error(m, id, "GenericError", desc);
+}
+
+/* Go on with the request that became several of ours. */
+static void carry_on(struct monitor *m)
+{
+	struct carry_ask ask;
+	struct fault f = { 0 };
+	const char *rule;
+	if (m->carrying != CARRYING_ON || m->outstanding)
+		return;
+	switch (carry_next(m->carry, &ask, &rule, &f)) {
+	case CARRY_WAITS:
+		return;
+	case CARRY_STOPS:
+		m->carrying = CARRYING_NOTHING;
+		if (!m->orphan)
+			client_refuse(m, &m->client_id, rule, f.text, "migrate-incoming");
+		else if (rule)
+			(void)!refusal_record(m->link, rule, "migrate-incoming", f.text);
+		return;
+	case CARRY_ASKS:
+		break;
+	}
+	if (!ask.arguments || qemu_ask(m, ask.command, ask.arguments) < 0)
+		qemu_close(m, "a request does not fit into memory");
+	else
+		m->qemu.out_fd = fd_take(&ask.fd);
+	if (ask.last)
+		m->carrying = CARRYING_LAST;
+	json_decref(ask.arguments);
+	fd_close(&ask.fd);
 }
 
 static void client_negotiate(struct monitor *m, const struct qmp_request *r, const struct buf *id)
@@ -279,6 +228,46 @@ static void client_negotiate(struct monitor *m, const struct qmp_request *r, con
 	}
 }
 
+static enum asked what_is_asked(const char *command)
+{
+	if (strcmp(command, "query-migrate") == 0)
+		return ASKED_MIGRATE_STATUS;
+	if (strcmp(command, "query-migrate-capabilities") == 0)
+		return ASKED_MIGRATE_CAPABILITIES;
+	return ASKED_OTHER;
+}
+
+/* R, which no rule refuses, goes to QEMU, unless it is about state. */
+static void client_pass(struct monitor *m, const struct qmp_request *r, const struct buf *id,
+			int *fd)
+{
+	const char *rule = NULL;
+	struct fault f = { 0 };
+	enum carry_verdict v = carry_request(m->carry, r, fd, &rule, &f);
+	if (v == CARRY_ANSWERED) {
+		client_answer(m, "return", "{}", 2, id);
+		return;
+	}
+	if (v == CARRY_REFUSED || v == CARRY_FAILED) {
+		client_refuse(m, id, rule, f.text, r->command);
+		return;
+	}
+	m->orphan = 0;
+	m->asked = what_is_asked(r->command);
+	buf_clear(&m->client_id);
+	if (buf_add(&m->client_id, id->data, id->len) < 0)
+		client_close(m, err_text(-ENOMEM));
+	if (v == CARRY_BEGUN) {
+		m->carrying = CARRYING_ON;
+		carry_on(m);
+	} else if (qemu_ask(m, r->command, r->arguments) < 0) {
+		/* Half a line must not be sent. */
+		qemu_close(m, "a request does not fit into memory");
+	} else if (takes_fd(r->command)) {
+		m->qemu.out_fd = fd_take(fd);
+	}
+}
+
 /* R passes, if a rule does not refuse it. */
 static void client_request(struct monitor *m, const struct qmp_request *r, struct buf *id)
 {
@@ -290,17 +279,9 @@ static void client_request(struct monitor *m, const struct qmp_request *r, struc
 		client_error(m, id, "CommandNotFound",
 			     "Expecting capabilities negotiation with 'qmp_capabilities'");
 	} else if ((rule = qmp_rules_judge(r->command, r->arguments, &m->facts))) {
-		client_refuse(m, id, rule, r->command);
-	} else if (qemu_ask(m, r->command, r->arguments) < 0) {
-		/* Half a line must not be sent. */
-		qemu_close(m, "a request does not fit into memory");
+		client_refuse(m, id, rule->id, rule->reason, r->command);
 	} else {
-		m->orphan = 0;
-		buf_clear(&m->client_id);
-		if (buf_add(&m->client_id, id->data, id->len) < 0)
-			client_close(m, err_text(-ENOMEM));
-		if (takes_fd(r->command))
-			m->qemu.out_fd = fd_take(&fd);
+		client_pass(m, r, id, &fd);
 	}
 	fd_close(&fd);
 }
@@ -327,13 +308,13 @@ static void client_line(struct monitor *m, const char *line, size_t n)
 /* Take what libvirt has sent, as long as QEMU owes nothing and libvirt takes its answers. */
 static void client_lines(struct monitor *m)
 {
-	while (m->client.fd >= 0 && m->phase == PHASE_READY && !m->outstanding &&
+	while (m->client.fd >= 0 && m->phase == PHASE_READY && !is_busy(m) &&
 	       m->client.out.len < MONITOR_BACKLOG_MAX) {
 		size_t n;
-		const char *line = peer_line(&m->client, &n);
+		const char *line = lines_next(&m->client, &n);
 		if (line && n > 0)
 			client_line(m, line, n);
-		else if (!line && peer_is_full(&m->client))
+		else if (!line && lines_is_full(&m->client))
 			client_close(m, "a line of its is too long");
 		else if (!line)
 			return;
@@ -370,6 +351,25 @@ static int is_our_id(const struct monitor *m, const struct qmp_text *id)
 	return id->n == (size_t)n && memcmp(id->at, want, id->n) == 0;
 }
 
+static void qemu_answer(struct monitor *m, const char *member, const struct qmp_text *value)
+{
+	CLEANUP_BUF struct buf text = BUF_INIT(value->n + CARRY_TEXT_MAX + ENVELOPE_MAX);
+	const char *error, *status = carry_status(m->carry, &error);
+	int rc = 0, changed = member[0] == 'r';
+	if (changed && m->asked == ASKED_MIGRATE_STATUS && status)
+		rc = retell_status(value, status, error, &text);
+	else if (changed && m->asked == ASKED_MIGRATE_CAPABILITIES)
+		rc = retell_capabilities(value, &text);
+	else
+		changed = 0;
+	if (rc < 0)
+		client_close(m, "an answer of QEMU's cannot be passed on");
+	else if (changed)
+		client_answer(m, member, (const char *)text.data, text.len, &m->client_id);
+	else
+		client_answer(m, member, value->at, value->n, &m->client_id);
+}
+
 static int qemu_reply(struct monitor *m, const struct qmp_line *line)
 {
 	const struct qmp_text *id = qmp_member(line, "id");
@@ -387,46 +387,68 @@ static int qemu_reply(struct monitor *m, const struct qmp_line *line)
 		m->phase = PHASE_READY;
 		return member[0] == 'r' ? 0 : ERR_STATE;
 	}
+	if (m->carrying != CARRYING_NOTHING) {
+		int more = m->carrying == CARRYING_ON && member[0] == 'r';
+		carry_replied(m->carry, member[0] == 'r');
+		if (more) {
+			carry_on(m);
+			return 0;
+		}
+		m->carrying = CARRYING_NOTHING;
+	}
 	if (!m->orphan)
-		client_answer(m, member, value->at, value->n, &m->client_id);
+		qemu_answer(m, member, value);
 	return 0;
 }
 
-/* The event of a crashed guest, without the registers that it may carry. */
-static void forward_crash(struct monitor *m, const struct qmp_line *line,
-			  const struct qmp_text *event)
+static void event_put(struct monitor *m, const struct buf *line)
 {
-	const struct qmp_text *timestamp = qmp_member(line, "timestamp");
-	const struct qmp_text *data = qmp_member(line, "data"), *action = NULL;
-	struct qmp_line inner;
-	if (data && qmp_scan(data->at, data->n, &inner) == 0)
-		action = qmp_member(&inner, "action");
-	client_put(m, "{", 1);
-	if (timestamp) {
-		client_put(m, "\"timestamp\": ", 13);
-		client_put(m, timestamp->at, timestamp->n);
-		client_put(m, ", ", 2);
+	if (m->negotiated && line->len > 0)
+		client_put(m, line->data, line->len);
+}
+
+/* Keep the event until the transfer has ended; a later one takes its place. */
+static void hold(struct monitor *m, const char *line, size_t n)
+{
+	buf_clear(&m->held);
+	if (buf_add(&m->held, line, n) < 0 || buf_add(&m->held, "\r\n", 2) < 0)
+		qemu_close(m, "an event of its is too long");
+}
+
+/* Say how a transfer has ended. */
+static void carry_news(struct monitor *m)
+{
+	CLEANUP_BUF struct buf line = BUF_INIT(CARRY_TEXT_MAX + ENVELOPE_MAX);
+	const char *event, *error;
+	if (!carry_ended(m->carry, &event))
+		return;
+	if (event) {
+		(void)carry_status(m->carry, &error);
+		if (retell_failure(event, error, &line) < 0)
+			client_close(m, err_text(-ENOMEM));
 	}
-	client_put(m, "\"event\": ", 9);
-	client_put(m, event->at, event->n);
-	client_put(m, ", \"data\": {", 11);
-	if (action) {
-		client_put(m, "\"action\": ", 10);
-		client_put(m, action->at, action->n);
-	}
-	client_put(m, "}}\r\n", 4);
+	event_put(m, event ? &line : &m->held);
+	buf_clear(&m->held);
 }
 
 static int qemu_event(struct monitor *m, const struct qmp_line *l, const char *line, size_t n)
 {
 	const struct qmp_text *event = qmp_member(l, "event");
+	struct qmp_line inner;
 	/* No event's name needs an escape, and one must not hide what it is. */
 	if (event->n < 2 || event->at[0] != '"' || memchr(event->at, '\\', event->n))
 		return ERR_FORMAT;
+	if (carry_event(m->carry, event, retell_event_status(l, &inner))) {
+		hold(m, line, n);
+		return 0;
+	}
 	if (m->client.fd < 0 || !m->negotiated)
 		return 0;
 	if (qmp_is_text(event, "GUEST_PANICKED") || qmp_is_text(event, "GUEST_CRASHLOADED")) {
-		forward_crash(m, l, event);
+		CLEANUP_BUF struct buf text = BUF_INIT(n + ENVELOPE_MAX);
+		if (retell_crash(l, &text) < 0)
+			return -ENOMEM;
+		event_put(m, &text);
 		return 0;
 	}
 	client_put(m, line, n);
@@ -453,12 +475,12 @@ static void qemu_lines(struct monitor *m)
 {
 	while (m->qemu.fd >= 0 && m->client.out.len < MONITOR_BACKLOG_MAX) {
 		size_t n;
-		const char *line = peer_line(&m->qemu, &n);
+		const char *line = lines_next(&m->qemu, &n);
 		int rc = line && n > 0 ? qemu_line(m, line, n) : 0;
 		if (rc < 0)
 			qemu_close(m, rc == ERR_STATE ? "it does not keep to QMP"
 						      : "a line of its makes no sense");
-		else if (!line && peer_is_full(&m->qemu))
+		else if (!line && lines_is_full(&m->qemu))
 			qemu_close(m, "a line of its is too long");
 		else if (!line)
 			return;
@@ -467,20 +489,23 @@ static void qemu_lines(struct monitor *m)
 
 /* ---- All of it ------------------------------------------------------------------------------ */
 
-int monitor_new(int qemu, int link, const struct protector_facts *facts, struct monitor **out)
+int monitor_new(int qemu, int link, const struct protector_facts *facts, struct carry *carry,
+		struct monitor **out)
 {
 	struct monitor *m = calloc(1, sizeof(*m));
 	if (!m)
 		return -ENOMEM;
 	qmp_init();
+	m->carry = carry;
+	m->held = BUF_INIT(EVENT_MAX);
 	m->link = link;
 	m->facts = *facts;
 	m->listener = m->client_fd = -1;
-	m->client = (struct peer){ .fd = -1, .out_fd = -1 };
-	m->qemu = (struct peer){ .fd = qemu,
-				 .out_fd = -1,
-				 .in = BUF_INIT(QMP_REPLY_MAX),
-				 .out = BUF_INIT(2 * QMP_REQUEST_MAX) };
+	m->client = (struct lines){ .fd = -1, .out_fd = -1 };
+	m->qemu = (struct lines){ .fd = qemu,
+				  .out_fd = -1,
+				  .in = BUF_INIT(QMP_REPLY_MAX),
+				  .out = BUF_INIT(2 * QMP_REQUEST_MAX) };
 	m->greeting = BUF_INIT(GREETING_MAX);
 	m->client_id = BUF_INIT(ID_MAX);
 	*out = m;
@@ -491,12 +516,13 @@ void monitor_free(struct monitor *m)
 {
 	if (!m)
 		return;
-	peer_close(&m->client);
-	peer_close(&m->qemu);
+	lines_close(&m->client);
+	lines_close(&m->qemu);
 	fd_close(&m->listener);
 	fd_close(&m->client_fd);
 	buf_done(&m->greeting);
 	buf_done(&m->client_id);
+	buf_done(&m->held);
 	free(m);
 }
 
@@ -512,10 +538,11 @@ void monitor_listen(struct monitor *m, int listener)
 void monitor_slots(const struct monitor *m, struct pollfd slots[static MONITOR_SLOTS])
 {
 	int clear = m->client.out.len < MONITOR_BACKLOG_MAX;
-	int hear_client = m->phase != PHASE_READY || (!m->outstanding && clear);
+	int hear_client = m->phase != PHASE_READY || (!is_busy(m) && clear);
 	int client_in = hear_client && m->client.in.len < m->client.in.max;
 	slots[SLOT_LISTENER] =
 		(struct pollfd){ .fd = m->client.fd < 0 ? m->listener : -1, .events = POLLIN };
+	slots[SLOT_CARRY] = (struct pollfd){ .fd = carry_news_fd(m->carry), .events = POLLIN };
 	slots[SLOT_CLIENT] = (struct pollfd){
 		.fd = m->client.fd,
 		.events = (short)((client_in ? POLLIN : 0) | (m->client.out.len > 0 ? POLLOUT : 0))
@@ -532,10 +559,10 @@ static void client_accept(struct monitor *m)
 	if (fd < 0)
 		return;
 	log_info("libvirt's monitor connection is there");
-	m->client = (struct peer){ .fd = fd,
-				   .out_fd = -1,
-				   .in = BUF_INIT(QMP_REQUEST_MAX),
-				   .out = BUF_INIT(CLIENT_OUT_MAX) };
+	m->client = (struct lines){ .fd = fd,
+				    .out_fd = -1,
+				    .in = BUF_INIT(QMP_REQUEST_MAX),
+				    .out = BUF_INIT(CLIENT_OUT_MAX) };
 	client_greet(m);
 }
 
@@ -543,7 +570,7 @@ static void serve_qemu(struct monitor *m, int events)
 {
 	int rc = 0;
 	if (events & (POLLIN | POLLHUP | POLLERR) && m->qemu.fd >= 0)
-		rc = peer_receive(&m->qemu, NULL);
+		rc = lines_receive(&m->qemu, NULL);
 	qemu_lines(m);
 	if (rc < 0)
 		qemu_close(m, err_text(rc));
@@ -553,7 +580,7 @@ void monitor_serve(struct monitor *m, const struct pollfd slots[static MONITOR_S
 {
 	serve_qemu(m, slots[SLOT_QEMU].revents);
 	if (slots[SLOT_CLIENT].revents & (POLLIN | POLLHUP | POLLERR) && m->client.fd >= 0) {
-		int rc = peer_receive(&m->client, &m->client_fd);
+		int rc = lines_receive(&m->client, &m->client_fd);
 		if (rc < 0)
 			client_close(m, err_text(rc));
 	}
@@ -561,9 +588,11 @@ void monitor_serve(struct monitor *m, const struct pollfd slots[static MONITOR_S
 		client_accept(m);
 	client_greet(m);
 	client_lines(m);
-	if (peer_send(&m->qemu) < 0)
+	carry_on(m);
+	carry_news(m);
+	if (lines_send(&m->qemu) < 0)
 		qemu_close(m, "it does not listen any more");
-	if (peer_send(&m->client) < 0)
+	if (lines_send(&m->client) < 0)
 		client_close(m, "it does not listen any more");
 }
 

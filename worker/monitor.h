@@ -30,17 +30,19 @@
 
 #include "base/err.h"
 #include "crypto/protector.h"
+#include "worker/carry.h"
 
 /* Bytes that wait for libvirt before QEMU is no longer read. */
 #define MONITOR_BACKLOG_MAX (1024 * 1024)
 
-#define MONITOR_SLOTS	    3
+#define MONITOR_SLOTS	    4
 
 struct monitor;
 
 /* QEMU is the connected end towards QEMU's listener, taken over on success; LINK leads to the
- * broker, which records refusals (borrowed; -1: nobody does); FACTS are copied.  Before sealing. */
-int monitor_new(int qemu, int link, const struct protector_facts *facts,
+ * broker, which records refusals (borrowed; -1: nobody does); FACTS are copied, CARRY is borrowed.
+ * Before sealing. */
+int monitor_new(int qemu, int link, const struct protector_facts *facts, struct carry *carry,
 		struct monitor **out) MUST_CHECK;
 void monitor_free(struct monitor *m);
 

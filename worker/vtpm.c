@@ -30,7 +30,9 @@ struct vtpm {
 	/* A command is in vtpm_command(), and its cancelling was asked for. */
 	atomic_int busy, cancel;
 
-	int no_rewind, served; /* served: a command was run, not counting provisioning */
+	int no_rewind, served; /* served: a command was run, not counting provisioning, or
+				  vtpm_keep() said that none may come before it */
+	int awaiting;	       /* vtpm_await() */
 	int orderly;	       /* TPM2_Shutdown would have nothing to say */
 	int log_sink;	       /* where libtpms' messages go */
 
@@ -205,6 +207,7 @@ int vtpm_commit(struct vtpm *t, struct fault *f)
 {
 	pthread_mutex_lock(&t->lock);
 	int rc = nvram_commit(&t->nvram, f);
+	t->awaiting = t->awaiting && rc < 0;
 	pthread_mutex_unlock(&t->lock);
 	return rc;
 }
@@ -213,6 +216,20 @@ void vtpm_forget(struct vtpm *t)
 {
 	pthread_mutex_lock(&t->lock);
 	nvram_drop(&t->nvram);
+	pthread_mutex_unlock(&t->lock);
+}
+
+void vtpm_await(struct vtpm *t)
+{
+	pthread_mutex_lock(&t->lock);
+	t->awaiting = t->nvram.holding = 1;
+	pthread_mutex_unlock(&t->lock);
+}
+
+void vtpm_keep(struct vtpm *t)
+{
+	pthread_mutex_lock(&t->lock);
+	t->served = 1;
 	pthread_mutex_unlock(&t->lock);
 }
 
@@ -245,7 +262,7 @@ void vtpm_command(struct vtpm *t, const uint8_t *cmd, size_t n,
 	atomic_store(&t->cancel, 0);
 	atomic_store(&t->busy, 1);
 	pthread_mutex_lock(&t->lock);
-	if (!atomic_load(&t->running))
+	if (!atomic_load(&t->running) || t->awaiting)
 		refused = VTPM_RC_FAILURE;
 	else if (n < VTPM_HEADER_BYTES || n > VTPM_BUFFER_MAX)
 		refused = VTPM_RC_COMMAND_SIZE;

@@ -77,6 +77,16 @@ int vtpm_commit(struct vtpm *t, struct fault *f) MUST_CHECK;
 void vtpm_forget(struct vtpm *t);
 
 /*
+ * This start is one from saved state: as vtpm_hold(), and commands fail with TPM_RC_FAILURE, until
+ * vtpm_commit().  Otherwise whoever has the vTPM could try, with state that nobody has vouched for
+ * and that is never stored, one PIN after the other.
+ */
+void vtpm_await(struct vtpm *t);
+
+/* With no_rewind: no state blob is taken any more, as this start is none from saved state. */
+void vtpm_keep(struct vtpm *t);
+
+/*
  * CMD_STOP, or the end: TPM2_Shutdown(STATE), else (CLEAR), unless that was the last command, so
  * that the guest is not charged with a dictionary attack (TPM 2.0 Library part 1, "Lockout"); then
  * terminate. Idempotent.

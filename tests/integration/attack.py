@@ -23,7 +23,7 @@ def die(text):
 class Vm:
     """The taken-over QEMU, and root's view of the VM's two processes."""
 
-    def __init__(self, name):
+    def __init__(self, name, incoming=0):
         self.name = name
         s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         s.settimeout(10)
@@ -32,7 +32,8 @@ class Vm:
         self.monitor = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.monitor.bind("")
         self.monitor.listen(1)
-        s.sendmsg([struct.pack("=II", 0x53485644, 2) + uuid.UUID(name).bytes],
+        s.sendmsg([struct.pack("=II", 0x53485644, 3) + uuid.UUID(name).bytes +
+                   struct.pack("=II", incoming, 0) + bytes(12)],
                   [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
                     array.array("i", [self.monitor.fileno()]))])
         data, ancillary, _, _ = s.recvmsg(4096, socket.CMSG_SPACE(64))
@@ -246,12 +247,27 @@ def attack_rewind(vm):
     """An older state of this very vTPM, which a taken-over QEMU has kept, put back."""
     vm.start()
     old = get_blob(vm, 1)
-    data = vm.data()
-    command(data, STARTUP)
     vm.ask(STOP)
     answer = vm.ask(SET_BLOB, struct.pack(">III", 2, 1, len(old)) + old)
     if answer == b"\0\0\0\0":
-        die("the vTPM took an older state after it had served its guest")
+        die("the vTPM took an older state at a start that is none from saved state")
+
+
+def attack_incoming(vm):
+    """At a start from saved state: it takes a state, and serves nobody before that is vouched for."""
+    before = open(f"/var/lib/shieldvm/{vm.name}/tpm2.state", "rb").read()
+    vm.start()
+    old = get_blob(vm, 1)
+    vm.ask(STOP)
+    if vm.ask(SET_BLOB, struct.pack(">III", 2, 1, len(old)) + old) != b"\0\0\0\0":
+        die("the vTPM did not take its own state")
+    vm.ask(INIT, b"\0\0\0\0")
+    data = vm.data()
+    if command(data, STARTUP) != 0x101:
+        die("the vTPM serves a start whose state has not come in")
+    vm.ask(STOP)
+    if open(f"/var/lib/shieldvm/{vm.name}/tpm2.state", "rb").read() != before:
+        die("the vTPM has stored what nobody vouched for")
 
 
 def attack_memory(vm, *files):
@@ -300,4 +316,4 @@ def attack_hold(vm):
 
 
 if __name__ == "__main__":
-    globals()["attack_" + sys.argv[2]](Vm(sys.argv[1]), *sys.argv[3:])
+    globals()["attack_" + sys.argv[2]](Vm(sys.argv[1], int(sys.argv[2] == "incoming")), *sys.argv[3:])

@@ -37,6 +37,7 @@ check 'a hundred thousand commands' attack commands 100000
 check 'a client that never reads holds up nobody' attack deaf
 check 'stop, start and cancel while keys are made' attack storm 3
 check 'an older state is not put back' attack rewind
+check 'a start from saved state serves nobody before that is in' attack incoming
 
 # --- a stranger who is faster than the launcher -------------------------------------------------------
 check 'prepare' hook prepare

@@ -101,13 +101,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			  .name = { .sun_family = AF_UNIX },
 			  .name_size = sizeof(e.name),
 			  .seen = BUF_INIT(4 * QMP_REQUEST_MAX) };
+	struct carry *carry;
 	struct monitor *m;
 	int pair[2], listener = socket(AF_UNIX, SOCK_STREAM, 0);
 	if (listener < 0 || bind(listener, (struct sockaddr *)&e.name, sizeof(sa_family_t)) < 0 ||
 	    getsockname(listener, (struct sockaddr *)&e.name, &e.name_size) < 0 ||
 	    listen(listener, 1) < 0 ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) < 0 ||
-	    monitor_new(pair[0], -1, &facts, &m) < 0)
+	    carry_new(&(struct carry_config){ .link = -1 }, &carry) < 0 ||
+	    monitor_new(pair[0], -1, &facts, carry, &m) < 0)
 		abort();
 	e.qemu = pair[1];
 	monitor_listen(m, listener);
@@ -117,6 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	settle(m, &e);
 	play(m, &e, data, data + size);
 	monitor_free(m);
+	carry_free(carry);
 	fd_close(&e.qemu);
 	fd_close(&e.libvirt);
 	buf_done(&e.seen);

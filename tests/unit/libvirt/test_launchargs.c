@@ -124,12 +124,33 @@ static void test_vector(void **state)
 	free(out);
 }
 
+static void test_names_fd(void **state)
+{
+	(void)state;
+	char *argv[] = { "launch",
+			 "-chardev",
+			 "socket,id=charmonitor,fd=25,server=on",
+			 "-netdev",
+			 "{\"type\":\"tap\",\"fds\":\"27:28\",\"vhostfd\":\"130\"}",
+			 "-add-fd",
+			 "set=0,fd=31,opaque=ro",
+			 "-m",
+			 "size=44",
+			 NULL };
+	static const int NAMED[] = { 25, 27, 28, 130, 31 }, FREE[] = { 2, 5, 13, 30, 44, 125, 1 };
+	for (size_t i = 0; i < sizeof(NAMED) / sizeof(NAMED[0]); i++)
+		assert_int_equal(launchargs_names_fd(9, argv, NAMED[i]), 1);
+	for (size_t i = 0; i < sizeof(FREE) / sizeof(FREE[0]); i++)
+		assert_int_equal(launchargs_names_fd(9, argv, FREE[i]), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kind),
 		cmocka_unit_test(test_environment),
 		cmocka_unit_test(test_vector),
+		cmocka_unit_test(test_names_fd),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -78,7 +78,10 @@ static _Noreturn void be_worker(int link, int told, const struct options *o)
 	if (!o->silent && fd_send(link, &news, sizeof(news), NULL, 0) < 0)
 		_exit(9);
 	while (fd_recv(link, &order, sizeof(order), fds, &n_fds) > 0) {
-		char good = order.kind == BROKER_MONITOR && n_fds == 1 ? 'm' : '?';
+		char good = order.kind == BROKER_LAUNCHED && n_fds == 1 ? 'm' : '?';
+		if (order.incoming && n_fds == 1 + order.n_incoming && n_fds == 3 &&
+		    order.incoming_fd[0] == 23 && order.incoming_fd[1] == 29)
+			good = 'i';
 		(void)!write(told, &good, 1);
 		for (size_t i = 0; i < FD_PASS_MAX; i++)
 			fd_close(&fds[i]);
@@ -442,6 +445,67 @@ static void test_sigterm_is_orderly(void **state)
 	assert_int_equal(wait_end(&bed, 10000), 0);
 }
 
+/* What QEMU would restore from reaches the worker, with its numbers. */
+static void test_incoming(void **state)
+{
+	(void)state;
+	struct bed bed;
+	struct launch_request q = { .magic = SPAWN_MAGIC,
+				    .version = SPAWN_VERSION,
+				    .incoming = 1,
+				    .n_incoming = 2,
+				    .incoming_fd = { 23, 29 } };
+	struct launch_reply r = { 0 };
+	int fds[FD_PASS_MAX];
+	const int given[] = { root_listener, 0, 0 };
+	size_t n_fds;
+	char c = 0;
+	start_with(&bed, &(struct options){ 0 });
+	arm(&bed);
+	memcpy(q.vm, vm, UUID_BYTES);
+	int fd = connect_to(&bed, "launch.sock");
+	assert_int_equal(fd_send(fd, &q, sizeof(q), given, 3), 0);
+	assert_int_equal(get(fd, &r, sizeof(r), fds, &n_fds), sizeof(r));
+	assert_int_equal(r.rc, 0);
+	assert_int_equal(read(bed.told, &c, 1), 1);
+	assert_int_equal(c, 'i');
+	for (size_t i = 0; i < FD_PASS_MAX; i++)
+		fd_close(&fds[i]);
+	close(fd);
+	stop(&bed);
+}
+
+/* Counts that do not fit the descriptors, or each other. */
+static void test_incoming_malformed(void **state)
+{
+	(void)state;
+	static const struct {
+		uint32_t incoming, n_incoming;
+		size_t n_fds;
+	} WRONG[] = { { 1, 1, 1 }, { 1, 0, 2 }, { 0, 1, 2 },	      { 2, 0, 1 },
+		      { 1, 2, 2 }, { 1, 4, 4 }, { 1, UINT32_MAX, 1 }, { 1, UINT32_MAX, 0 } };
+	struct bed bed;
+	struct launch_reply r = { 0 };
+	int fds[FD_PASS_MAX];
+	const int given[] = { root_listener, 0, 0, 0 };
+	size_t n_fds;
+	start_with(&bed, &(struct options){ 0 });
+	arm(&bed);
+	for (size_t i = 0; i < sizeof(WRONG) / sizeof(WRONG[0]); i++) {
+		struct launch_request q = { .magic = SPAWN_MAGIC,
+					    .version = SPAWN_VERSION,
+					    .incoming = WRONG[i].incoming,
+					    .n_incoming = WRONG[i].n_incoming };
+		memcpy(q.vm, vm, UUID_BYTES);
+		int fd = connect_to(&bed, "launch.sock");
+		assert_int_equal(fd_send(fd, &q, sizeof(q), given, WRONG[i].n_fds), 0);
+		assert_int_equal(get(fd, &r, sizeof(r), fds, &n_fds), 0);
+		close(fd);
+	}
+	assert_int_equal(launch(&bed, vm), 0);
+	stop(&bed);
+}
+
 static void test_malformed_requests(void **state)
 {
 	(void)state;
@@ -569,6 +633,8 @@ int main(void)
 		cmocka_unit_test(test_worker_dies),
 		cmocka_unit_test(test_sigterm_is_orderly),
 		cmocka_unit_test(test_malformed_requests),
+		cmocka_unit_test(test_incoming),
+		cmocka_unit_test(test_incoming_malformed),
 		cmocka_unit_test(test_silent_crowd),
 		cmocka_unit_test(test_impatient_launchers),
 		cmocka_unit_test(test_many_stops),

@@ -26,6 +26,7 @@
 
 struct bed {
 	struct monitor *m;
+	struct carry *carry;
 	int qemu, libvirt;
 	struct sockaddr_un name;
 	socklen_t name_size;
@@ -89,7 +90,8 @@ static void start(struct bed *b, enum shield_level level)
 	assert_int_equal(listen(listener, 4), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
 	b->qemu = pair[1];
-	assert_int_equal(monitor_new(pair[0], -1, &facts, &b->m), 0);
+	assert_int_equal(carry_new(&(struct carry_config){ .link = -1 }, &b->carry), 0);
+	assert_int_equal(monitor_new(pair[0], -1, &facts, b->carry, &b->m), 0);
 	monitor_listen(b->m, listener);
 }
 
@@ -120,6 +122,7 @@ static void start_ready(struct bed *b)
 static void end(struct bed *b)
 {
 	monitor_free(b->m);
+	carry_free(b->carry);
 	close(b->qemu);
 	close(b->libvirt);
 }
@@ -283,8 +286,8 @@ static void test_descriptors(void **state)
 	char text[256];
 	size_t n_fds;
 	start_ready(&b);
-	assert_int_equal(pipe(one), 0);
-	assert_int_equal(pipe(two), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, one), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, two), 0);
 	/* Sent again after a short write: the last one counts. */
 	put_with_fd(b.libvirt, "{\"execute\":\"getfd\",", one[1]);
 	put_with_fd(b.libvirt, "\"arguments\":{\"fdname\":\"x\"}}\r\n", two[1]);

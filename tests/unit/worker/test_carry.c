@@ -1,0 +1,604 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * State over the monitor: a libvirt and a QEMU that this test plays, with the firewall and a real
+ * transfer between them.
+ */
+#include "tests/unit/test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "crypto/stream.h"
+#include "worker/monitor.h"
+
+#define WAIT_MS	      10000
+#define STATE_RECORDS 20 /* and a short one */
+#define STATE_BYTES   (STATE_RECORDS * STREAM_RECORD_BYTES + 1000)
+#define EVENT(status)                                                                              \
+	"{\"timestamp\": {\"seconds\": 1, \"microseconds\": 2}, \"event\": \"MIGRATION\", "        \
+	"\"data\": {\"status\": \"" status "\"}}\r\n"
+
+struct bed {
+	struct transfer *transfer;
+	struct carry *carry;
+	struct monitor *m;
+	int qemu, libvirt;
+	char from_qemu[4096];	 /* what the worker has said to QEMU, not looked at yet */
+	char from_libvirt[8192]; /* likewise to libvirt */
+	int qemus_fd;		 /* came with it */
+	int id;			 /* of QEMU's last answer */
+};
+
+static const struct vm_key key = { { 1, 2, 3 } };
+static uint8_t state_bytes[STATE_BYTES];
+
+static void turn(struct bed *b)
+{
+	struct pollfd slots[MONITOR_SLOTS];
+	monitor_slots(b->m, slots);
+	if (poll(slots, MONITOR_SLOTS, 10) > 0)
+		monitor_serve(b->m, slots);
+}
+
+/* Append to TEXT what has come over FD. */
+static void take(int fd, char *text, size_t size, int *passed)
+{
+	int fds[FD_PASS_MAX];
+	size_t n_fds, have = strlen(text);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	if (poll(&p, 1, 0) <= 0)
+		return;
+	ssize_t n = fd_recv(fd, text + have, size - 1 - have, fds, &n_fds);
+	text[have + (n > 0 ? (size_t)n : 0)] = 0;
+	for (size_t i = 0; i < FD_PASS_MAX; i++) {
+		if (passed && fds[i] >= 0) {
+			fd_close(passed);
+			*passed = fd_take(&fds[i]);
+		}
+		fd_close(&fds[i]);
+	}
+}
+
+static void step(struct bed *b)
+{
+	turn(b);
+	take(b->qemu, b->from_qemu, sizeof(b->from_qemu), &b->qemus_fd);
+	take(b->libvirt, b->from_libvirt, sizeof(b->from_libvirt), NULL);
+}
+
+/* Wait until TEXT has WANT, and forget everything up to its end. */
+static void await(struct bed *b, char *text, const char *want)
+{
+	int64_t deadline = clock_ms() + WAIT_MS;
+	char *at;
+	while (!(at = strstr(text, want))) {
+		if (clock_left_ms(deadline) == 0)
+			fail_msg("'%s' does not come; QEMU has '%s', libvirt '%s'", want,
+				 b->from_qemu, b->from_libvirt);
+		step(b);
+	}
+	memmove(text, at + strlen(want), strlen(at + strlen(want)) + 1);
+}
+
+#define libvirt_gets(b, want) await(b, (b)->from_libvirt, want)
+#define qemu_gets(b, want)    await(b, (b)->from_qemu, want)
+
+/* Nothing that has WANT in it comes for a while. */
+static void not_yet(struct bed *b, const char *text, const char *want)
+{
+	for (int i = 0; i < 20; i++)
+		step(b);
+	assert_null(strstr(text, want));
+}
+
+static void say(int fd, const char *text)
+{
+	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+/* QEMU answers its last command with VALUE. */
+static void qemu_answers(struct bed *b, const char *value)
+{
+	char line[512];
+	snprintf(line, sizeof(line), "{%s, \"id\": \"sv-%d\"}\r\n", value, ++b->id);
+	say(b->qemu, line);
+}
+
+#define OK "\"return\": {}"
+
+static void start_as(struct bed *b, enum shield_level level, const char *allow)
+{
+	struct protector_facts facts = { .level = level };
+	struct fault f = { 0 };
+	CLEANUP_JWK struct jwk *owner = NULL;
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	socklen_t size = sizeof(name);
+	int pair[2], listener = socket(AF_UNIX, SOCK_STREAM, 0);
+	*b = (struct bed){ .qemus_fd = -1 };
+	if (allow)
+		snprintf(facts.allow[facts.n_allow++], sizeof(facts.allow[0]), "%s", allow);
+	assert_int_equal(bind(listener, (struct sockaddr *)&name, sizeof(sa_family_t)), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&name, &size), 0);
+	assert_int_equal(listen(listener, 4), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	b->qemu = pair[1];
+	assert_int_equal(jwk_new(&owner, &f), 0);
+	const struct transfer_config config = { .key = &key, .facts = &facts, .owner = owner };
+	assert_int_equal(transfer_new(&config, &b->transfer, &f), 0);
+	const struct carry_config carry = { .transfer = b->transfer, .link = -1 };
+	assert_int_equal(carry_new(&carry, &b->carry), 0);
+	assert_int_equal(monitor_new(pair[0], -1, &facts, b->carry, &b->m), 0);
+	monitor_listen(b->m, listener);
+	b->libvirt = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(connect(b->libvirt, (struct sockaddr *)&name, size), 0);
+	say(b->qemu, "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n");
+	qemu_gets(b, "qmp_capabilities");
+	qemu_answers(b, OK);
+	libvirt_gets(b, "\r\n");
+	say(b->libvirt, "{\"execute\":\"qmp_capabilities\"}\n");
+	libvirt_gets(b, OK);
+}
+
+static void start(struct bed *b)
+{
+	start_as(b, LEVEL_SHIELDED, NULL);
+}
+
+static void end(struct bed *b)
+{
+	monitor_free(b->m);
+	carry_free(b->carry);
+	transfer_free(b->transfer);
+	close(b->qemu);
+	close(b->libvirt);
+	fd_close(&b->qemus_fd);
+}
+
+static int temporary(void)
+{
+	int fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* libvirt hands over FD. */
+static void hand_over(struct bed *b, const char *name, int fd)
+{
+	char line[128];
+	snprintf(line, sizeof(line), "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"%s\"}}\n",
+		 name);
+	assert_int_equal(fd_send(b->libvirt, line, strlen(line), &fd, 1), 0);
+}
+
+#define MIGRATE                                                                                    \
+	"{\"execute\":\"migrate\",\"arguments\":{\"detach\":true,\"uri\":\"fd:migrate\"},\"id\":"  \
+	"\"m\"}\n"
+
+/* A save up to the point where QEMU writes. */
+static void begin_save(struct bed *b, int file)
+{
+	hand_over(b, "migrate", file);
+	libvirt_gets(b, OK);
+	assert_null(strstr(b->from_qemu, "execute"));
+	say(b->libvirt, MIGRATE);
+	qemu_gets(b, "\"arguments\":{\"fdname\":\"shieldvm-state\"}}\n");
+	assert_true(b->qemus_fd >= 0);
+	qemu_answers(b, OK);
+	qemu_gets(b, "{\"execute\":\"migrate\"");
+	qemu_gets(b, "\"uri\":\"fd:shieldvm-state\"");
+	assert_null(strstr(b->from_libvirt, "return"));
+	qemu_answers(b, OK);
+	libvirt_gets(b, OK ", \"id\": \"m\"}");
+}
+
+/* QEMU writes N bytes of its state. */
+static void qemu_writes(struct bed *b, size_t n)
+{
+	assert_int_equal(fcntl(b->qemus_fd, F_SETFL, O_NONBLOCK), 0);
+	for (size_t at = 0; at < n;) {
+		ssize_t put = write(b->qemus_fd, state_bytes + at, n - at);
+		at += put > 0 ? (size_t)put : 0;
+		step(b);
+	}
+}
+
+/* A whole saved state in a file. */
+static int saved(void)
+{
+	struct bed b;
+	int file = temporary();
+	start(&b);
+	begin_save(&b, file);
+	qemu_writes(&b, STATE_BYTES);
+	fd_close(&b.qemus_fd);
+	say(b.qemu, EVENT("completed"));
+	libvirt_gets(&b, "\"status\": \"completed\"}}\r\n");
+	end(&b);
+	assert_int_equal(lseek(file, 0, SEEK_SET), 0);
+	return file;
+}
+
+static void test_save(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct stat st;
+	int pipes[2], file = temporary();
+	start(&b);
+	begin_save(&b, file);
+	say(b.qemu, EVENT("active"));
+	libvirt_gets(&b, "\"active\"}}\r\n");
+	qemu_writes(&b, STATE_BYTES);
+	/* Done, says QEMU, but its pipe is not at its end yet. */
+	say(b.qemu, EVENT("completed"));
+	not_yet(&b, b.from_libvirt, "completed");
+	say(b.libvirt, "{\"execute\":\"query-migrate\"}\n");
+	qemu_gets(&b, "query-migrate");
+	qemu_answers(&b, "\"return\": {\"status\": \"completed\", \"ram\": {\"total\": 5}}");
+	libvirt_gets(&b, "{\"status\": \"active\", \"ram\": {\"total\": 5}}");
+	fd_close(&b.qemus_fd);
+	libvirt_gets(&b, "\"status\": \"completed\"}}\r\n");
+	/* By then everything is in the file, and it is not what QEMU wrote. */
+	assert_int_equal(fstat(file, &st), 0);
+	assert_int_equal(st.st_size, STREAM_STATE_KEY_BYTES + STREAM_HEADER_BYTES + STATE_BYTES +
+					     (STATE_RECORDS + 1) * STREAM_RECORD_EXTRA);
+	say(b.libvirt, "{\"execute\":\"query-migrate\"}\n");
+	qemu_gets(&b, "query-migrate");
+	qemu_answers(&b, "\"return\": {\"status\": \"completed\"}");
+	libvirt_gets(&b, "\"completed\"");
+	/* And again, to a pipe. */
+	assert_int_equal(pipe(pipes), 0);
+	begin_save(&b, pipes[1]);
+	close(pipes[1]);
+	fd_close(&b.qemus_fd);
+	say(b.qemu, EVENT("completed"));
+	libvirt_gets(&b, "\"completed\"}}\r\n");
+	char text[1024];
+	assert_int_equal(read(pipes[0], text, sizeof(text)),
+			 STREAM_STATE_KEY_BYTES + STREAM_HEADER_BYTES + STREAM_RECORD_EXTRA);
+	assert_int_equal(read(pipes[0], text, sizeof(text)), 0);
+	close(pipes[0]);
+	close(file);
+	end(&b);
+}
+
+/* The ends of a save that are no end. */
+static void test_save_fails(void **state)
+{
+	(void)state;
+	struct bed b;
+	int pipes[2];
+	start(&b);
+	/* Whoever reads has gone: QEMU meets a closed pipe, and libvirt hears our reason. */
+	assert_int_equal(pipe(pipes), 0);
+	begin_save(&b, pipes[1]);
+	close(pipes[0]);
+	close(pipes[1]);
+	assert_int_equal(fcntl(b.qemus_fd, F_SETFL, O_NONBLOCK), 0);
+	int64_t deadline = clock_ms() + WAIT_MS;
+	while (write(b.qemus_fd, state_bytes, 65536) > 0 || errno == EAGAIN) {
+		assert_true(clock_left_ms(deadline) > 0);
+		step(&b);
+	}
+	assert_int_equal(errno, EPIPE);
+	say(b.qemu, EVENT("failed"));
+	libvirt_gets(&b, "\"failed\"}}\r\n");
+	say(b.libvirt, "{\"execute\":\"query-migrate\"}\n");
+	qemu_gets(&b, "query-migrate");
+	qemu_answers(&b, "\"return\": {\"status\": \"failed\", \"error-desc\": \"x\"}");
+	libvirt_gets(&b, "\"error-desc\":\"shieldvm: ");
+
+	/* QEMU's own failure keeps QEMU's words. */
+	assert_int_equal(pipe(pipes), 0);
+	begin_save(&b, pipes[1]);
+	close(pipes[1]);
+	say(b.qemu, EVENT("failed"));
+	libvirt_gets(&b, "\"failed\"}}\r\n");
+	say(b.libvirt, "{\"execute\":\"query-migrate\"}\n");
+	qemu_gets(&b, "query-migrate");
+	qemu_answers(&b, "\"return\": {\"status\": \"failed\", \"error-desc\": \"x\"}");
+	libvirt_gets(&b, "\"error-desc\": \"x\"");
+	close(pipes[0]);
+
+	/* It fails when QEMU is done. */
+	assert_int_equal(pipe(pipes), 0);
+	begin_save(&b, pipes[1]);
+	close(pipes[1]);
+	fd_close(&b.qemus_fd);
+	close(pipes[0]);
+	say(b.qemu, EVENT("completed"));
+	libvirt_gets(&b, "\"status\":\"failed\"");
+	say(b.libvirt, "{\"execute\":\"query-migrate\"}\n");
+	qemu_gets(&b, "query-migrate");
+	qemu_answers(&b, "\"return\": {\"status\": \"completed\"}");
+	libvirt_gets(&b, "{\"status\":\"failed\",\"error-desc\":\"shieldvm: ");
+	end(&b);
+}
+
+/* A QEMU that ends without a word has not written all of it. */
+static void test_save_without_end(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct stat st;
+	int file = temporary();
+	start(&b);
+	begin_save(&b, file);
+	qemu_writes(&b, 2 * STREAM_RECORD_BYTES);
+	fd_close(&b.qemus_fd);
+	for (int i = 0; i < 30; i++)
+		step(&b);
+	end(&b);
+	/* Whole records and no final one. */
+	assert_int_equal(fstat(file, &st), 0);
+	assert_true(st.st_size <= STREAM_STATE_KEY_BYTES + STREAM_HEADER_BYTES +
+					  2 * (STREAM_RECORD_BYTES + STREAM_RECORD_EXTRA));
+	close(file);
+}
+
+#define INCOMING                                                                                   \
+	"{\"execute\":\"migrate-incoming\",\"arguments\":{\"uri\":\"fd:23\"},\"id\":\"i\"}\n"
+#define CONT "{\"execute\":\"cont\"}\n"
+
+static void launch(struct bed *b, int file)
+{
+	const int32_t number = 23;
+	int fds[1] = { file };
+	carry_launched(b->carry, 1, fds, &number, 1);
+	say(b->libvirt, CONT);
+	libvirt_gets(b, "shieldvm: state.unverified: ");
+}
+
+/* The header is fine: QEMU gets its pipe, and the command. */
+static void qemu_takes_over(struct bed *b)
+{
+	qemu_gets(b, "\"fdname\":\"shieldvm-state\"}}\n");
+	qemu_answers(b, OK);
+	qemu_gets(b, "{\"execute\":\"migrate-incoming\"");
+	qemu_gets(b, "\"uri\":\"fd:shieldvm-state\"");
+	qemu_answers(b, OK);
+	libvirt_gets(b, OK ", \"id\": \"i\"}");
+}
+
+static void begin_restore(struct bed *b, int file)
+{
+	launch(b, file);
+	say(b->libvirt, INCOMING);
+	qemu_takes_over(b);
+}
+
+/* 1 if QEMU is asked for something, 0 if libvirt has its answer. */
+static int goes_on(struct bed *b)
+{
+	int64_t deadline = clock_ms() + WAIT_MS;
+	while (!strstr(b->from_qemu, "getfd") && !strstr(b->from_libvirt, "\"id\": \"i\"")) {
+		assert_true(clock_left_ms(deadline) > 0);
+		step(b);
+	}
+	return strstr(b->from_qemu, "getfd") != NULL;
+}
+
+/* QEMU reads what there is, up to the end or as long as something comes. */
+static size_t qemu_reads(struct bed *b, uint8_t *out, size_t size)
+{
+	size_t n = 0;
+	int quiet = 0;
+	assert_int_equal(fcntl(b->qemus_fd, F_SETFL, O_NONBLOCK), 0);
+	while (quiet < 30) {
+		ssize_t got = read(b->qemus_fd, out + n, size - n);
+		if (got == 0)
+			return n;
+		quiet = got > 0 ? 0 : quiet + 1;
+		n += got > 0 ? (size_t)got : 0;
+		step(b);
+	}
+	return n;
+}
+
+static void test_restore(void **state)
+{
+	(void)state;
+	struct bed b;
+	static uint8_t have[STATE_BYTES + 1];
+	int file = saved();
+	start(&b);
+	begin_restore(&b, file);
+	assert_int_equal(qemu_reads(&b, have, sizeof(have)), STATE_BYTES);
+	assert_memory_equal(have, state_bytes, STATE_BYTES);
+	/* Authentic to the end, but QEMU has not taken it in. */
+	say(b.libvirt, CONT);
+	libvirt_gets(&b, "shieldvm: state.unverified: ");
+	say(b.qemu, EVENT("completed"));
+	libvirt_gets(&b, "\"completed\"}}\r\n");
+	say(b.libvirt, CONT);
+	qemu_gets(&b, "\"cont\"");
+	qemu_answers(&b, OK);
+	libvirt_gets(&b, OK);
+	/* The file was for once. */
+	say(b.libvirt, INCOMING);
+	libvirt_gets(&b, "shieldvm: migration.unsealed: ");
+	end(&b);
+}
+
+/* A copy of FILE with the byte at AT changed, cut to SIZE if that is not 0. */
+static int damaged(int file, off_t at, off_t size)
+{
+	struct stat st;
+	uint8_t byte;
+	int copy = temporary();
+	assert_int_equal(fstat(file, &st), 0);
+	off_t from = 0;
+	assert_int_equal(lseek(copy, 0, SEEK_SET), 0);
+	while (from < st.st_size)
+		assert_true(copy_file_range(file, &from, copy, NULL, (size_t)(st.st_size - from),
+					    0) > 0);
+	if (at >= 0) {
+		assert_int_equal(pread(copy, &byte, 1, at), 1);
+		byte ^= 4;
+		assert_int_equal(pwrite(copy, &byte, 1, at), 1);
+	}
+	if (size)
+		assert_int_equal(ftruncate(copy, size), 0);
+	assert_int_equal(lseek(copy, 0, SEEK_SET), 0);
+	return copy;
+}
+
+static void test_restore_forged(void **state)
+{
+	(void)state;
+	enum { FRONT = STREAM_STATE_KEY_BYTES + STREAM_HEADER_BYTES };
+	enum { RECORD = STREAM_RECORD_BYTES + STREAM_RECORD_EXTRA };
+	static const struct {
+		off_t at, size;
+		int early; /* before QEMU hears of it; else it may be so */
+	} WRONG[] = {
+		{ 0, 0, 1 },
+		{ 60, 0, 1 },
+		{ FRONT - 1, 0, 1 },
+		{ -1, 10, 1 },
+		{ -1, FRONT - 1, 1 },
+		{ FRONT, 0, 0 },
+		{ FRONT + 5000, 0, 0 },
+		{ FRONT + STATE_RECORDS * RECORD + 900, 0, 0 },
+		{ -1, FRONT, 0 },
+		{ -1, FRONT + STATE_RECORDS * RECORD, 0 },
+		{ -1, FRONT + STATE_RECORDS * RECORD + 500, 0 },
+	};
+	static uint8_t have[STATE_BYTES + 1];
+	int file = saved(), late = 0;
+	for (size_t i = 0; i < sizeof(WRONG) / sizeof(WRONG[0]); i++) {
+		struct bed b;
+		int copy = damaged(file, WRONG[i].at, WRONG[i].size);
+		start(&b);
+		launch(&b, copy);
+		say(b.libvirt, INCOMING);
+		if (WRONG[i].early || !goes_on(&b)) {
+			libvirt_gets(&b, "\"desc\":\"shieldvm: state.auth: ");
+			assert_null(strstr(b.from_qemu, "execute"));
+		} else {
+			qemu_takes_over(&b);
+			assert_true(qemu_reads(&b, have, sizeof(have)) < STATE_BYTES);
+			libvirt_gets(&b,
+				     "\"event\":\"MIGRATION\",\"data\":{\"status\":\"failed\"}}");
+			say(b.libvirt, "{\"execute\":\"query-migrate\"}\n");
+			qemu_gets(&b, "query-migrate");
+			qemu_answers(&b, "\"return\": {\"status\": \"active\"}");
+			libvirt_gets(&b, "\"error-desc\":\"shieldvm: state.auth: ");
+			/* Even if QEMU says that it is content. */
+			say(b.qemu, EVENT("completed"));
+			libvirt_gets(&b, "completed");
+			late++;
+		}
+		say(b.libvirt, CONT);
+		libvirt_gets(&b, "shieldvm: state.unverified: ");
+		end(&b);
+	}
+	assert_true(late >= 4);
+	close(file);
+}
+
+static void test_refused(void **state)
+{
+	(void)state;
+	struct bed b;
+	int pair[2];
+	start(&b);
+	say(b.libvirt, MIGRATE);
+	libvirt_gets(&b, "shieldvm: migration.unsealed: ");
+	say(b.libvirt, INCOMING);
+	libvirt_gets(&b, "shieldvm: migration.unsealed: ");
+	/* A connection is QEMU's to have, and no way out. */
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	hand_over(&b, "migrate", pair[0]);
+	qemu_gets(&b, "\"fdname\":\"migrate\"");
+	qemu_answers(&b, OK);
+	libvirt_gets(&b, OK);
+	say(b.libvirt, MIGRATE);
+	libvirt_gets(&b, "shieldvm: migration.unsealed: ");
+	close(pair[0]);
+	close(pair[1]);
+	/* A descriptor that is given back, and more of them than anybody needs. */
+	int file = temporary();
+	hand_over(&b, "migrate", file);
+	libvirt_gets(&b, OK);
+	say(b.libvirt, "{\"execute\":\"closefd\",\"arguments\":{\"fdname\":\"migrate\"}}\n");
+	libvirt_gets(&b, OK);
+	say(b.libvirt, MIGRATE);
+	libvirt_gets(&b, "shieldvm: migration.unsealed: ");
+	for (int i = 0; i <= CARRY_HELD_MAX; i++) {
+		char name[8];
+		snprintf(name, sizeof(name), "n%d", i);
+		hand_over(&b, name, file);
+		libvirt_gets(&b, i < CARRY_HELD_MAX ? OK : "too many files");
+	}
+	close(file);
+	/* A dump, at this level. */
+	say(b.libvirt, "{\"execute\":\"dump-guest-memory\",\"arguments\":{\"paging\":false,"
+		       "\"protocol\":\"fd:n0\",\"detach\":true}}\n");
+	libvirt_gets(&b, "shieldvm: memory.dump: ");
+	assert_null(strstr(b.from_qemu, "execute"));
+	end(&b);
+}
+
+static void test_dump(void **state)
+{
+	(void)state;
+	struct bed b;
+	uint8_t front[STREAM_FRONT_MAX];
+	struct stream_claims claims;
+	struct fault f = { 0 };
+	int file = temporary();
+	start_as(&b, LEVEL_ENCRYPTION_SUPPORTED, "memory.dump");
+	hand_over(&b, "dump", file);
+	libvirt_gets(&b, OK);
+	say(b.libvirt, "{\"execute\":\"dump-guest-memory\",\"arguments\":{\"paging\":false,"
+		       "\"protocol\":\"fd:dump\",\"format\":\"kdump-zlib\",\"detach\":true}}\n");
+	libvirt_gets(&b, "shieldvm: memory.dump-form: ");
+	say(b.libvirt, "{\"execute\":\"dump-guest-memory\",\"arguments\":{\"paging\":false,"
+		       "\"protocol\":\"fd:dump\",\"detach\":true}}\n");
+	qemu_gets(&b, "\"fdname\":\"shieldvm-state\"}}\n");
+	qemu_answers(&b, OK);
+	qemu_gets(&b, "\"protocol\":\"fd:shieldvm-state\"");
+	qemu_answers(&b, OK);
+	libvirt_gets(&b, OK);
+	qemu_writes(&b, STATE_BYTES);
+	say(b.qemu, "{\"event\": \"DUMP_COMPLETED\", \"data\": {\"result\": {\"total\": 1, "
+		    "\"status\": \"completed\", \"completed\": 1}}}\r\n");
+	not_yet(&b, b.from_libvirt, "DUMP_COMPLETED");
+	fd_close(&b.qemus_fd);
+	libvirt_gets(&b, "DUMP_COMPLETED");
+	ssize_t n = pread(file, front, sizeof(front), 0);
+	assert_int_equal(n, sizeof(front));
+	assert_int_equal(stream_inspect(front, (size_t)n, &claims, &f), 0);
+	assert_int_equal(claims.purpose, KEY_USE_DUMP);
+	close(file);
+	end(&b);
+}
+
+int main(void)
+{
+	for (size_t i = 0; i < sizeof(state_bytes); i++)
+		state_bytes[i] = (uint8_t)(i * 7 + i / 251);
+	signal(SIGPIPE, SIG_IGN);
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_save),
+		cmocka_unit_test(test_save_fails),
+		cmocka_unit_test(test_save_without_end),
+		cmocka_unit_test(test_restore),
+		cmocka_unit_test(test_restore_forged),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_dump),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * State that leaves or enters over the monitor: what libvirt says about it, turned into a transfer
+ * (migration/transfer.h).
+ *
+ *  out  libvirt hands over a file or pipe (getfd), which is kept here and never QEMU's, and names
+ *	 it in migrate or dump-guest-memory.  QEMU gets a pipe of the worker's under a name of ours,
+ *	 and the same command with that name.
+ *  in	 libvirt's file came with the launcher; migrate-incoming names its number.  QEMU gets a pipe
+ *	 once the stream's header has authenticated; until then libvirt waits for its reply.
+ *
+ * QEMU's word that all is done (MIGRATION, DUMP_COMPLETED) is held back until the transfer is done
+ * too, and turned into a failure if that fails; query-migrate tells the same story.  A VM that
+ * starts from state does not run, and its vTPM stores nothing, before all of that state has
+ * authenticated.
+ *
+ * Used by: worker/monitor.c, which does the talking.  No system call but close(2), fstat(2) and the
+ * transfer's.
+ */
+#ifndef SHIELDVM_WORKER_CARRY_H
+#define SHIELDVM_WORKER_CARRY_H
+
+#include "base/spawn.h"
+#include "migration/transfer.h"
+#include "worker/qmp.h"
+#include "worker/vtpm.h"
+
+#define CARRY_HELD_MAX 4 /* descriptors of libvirt's that wait for their command */
+#define CARRY_TEXT_MAX (FAULT_TEXT_MAX + 128)
+
+struct carry;
+
+struct carry_config {
+	struct transfer *transfer; /* borrowed */
+	struct vtpm *vtpm;	   /* borrowed; NULL: none (tests) */
+	int link;		   /* to the broker, for the audit log; -1: none (tests) */
+};
+
+int carry_new(const struct carry_config *config, struct carry **out) MUST_CHECK;
+void carry_free(struct carry *c);
+
+/*
+ * QEMU was launched.  INCOMING: it waits for state, from one of the N descriptors FDS (taken over),
+ * which libvirt knows as NUMBERS; the vTPM stores nothing until that is in.  Otherwise the vTPM
+ * takes no state but its own.
+ */
+void carry_launched(struct carry *c, int incoming, int *fds, const int32_t *numbers, size_t n);
+
+/* libvirt's connection has ended, and with it what it had handed over. */
+void carry_forget(struct carry *c);
+
+/* What becomes of a request of libvirt's. */
+enum carry_verdict {
+	CARRY_NOT_MINE, /* it goes to QEMU as it is */
+	CARRY_ANSWERED, /* done; libvirt is answered with {} */
+	CARRY_REFUSED,	/* by RULE, for the reason in F: to be recorded */
+	CARRY_FAILED,	/* for the reason in F */
+	CARRY_BEGUN,	/* carry_next() says what QEMU is asked */
+};
+
+/* Judge R, which came with *FD (-1: none), taken if it is not NOT_MINE. */
+enum carry_verdict carry_request(struct carry *c, const struct qmp_request *r, int *fd,
+				 const char **rule, struct fault *f);
+
+/* What to ask QEMU on behalf of the request that was begun. */
+struct carry_ask {
+	const char *command;
+	json_t *arguments; /* the caller's reference */
+	int fd;		   /* goes with it, the caller's; -1: none */
+	int last;	   /* its reply is libvirt's reply */
+};
+
+enum carry_turn { CARRY_WAITS, CARRY_ASKS, CARRY_STOPS };
+
+/* CARRY_STOPS: libvirt is answered with the error in F; RULE is not NULL if that is to be recorded
+ * as a refusal. */
+enum carry_turn carry_next(struct carry *c, struct carry_ask *ask, const char **rule,
+			   struct fault *f);
+
+/* QEMU has answered the last ask, with a return if OK. */
+void carry_replied(struct carry *c, int ok);
+
+/* An event of QEMU's, NAME and STATUS (data.status or data.result.status) as JSON text.  1: hold it
+ * back; carry_ended() says what for. */
+int carry_event(struct carry *c, const struct qmp_text *name, const struct qmp_text *status);
+
+/* For poll(2); -1 while nothing moves. */
+int carry_news_fd(const struct carry *c);
+
+/*
+ * To be called after anything else here: 1 if a transfer has ended since the last call, so that
+ * what was held back can be said.  *EVENT: NULL, or the name of the event of a failure that libvirt
+ * is to be told of instead, as QEMU thinks that all is well or would never say anything.
+ */
+int carry_ended(struct carry *c, const char **event);
+
+/* How query-migrate's reply is to be changed: NULL for not at all, else the status to say in place
+ * of "completed"; with *ERROR set, the whole reply is that status and this text. */
+const char *carry_status(const struct carry *c, const char **error);
+
+#endif
