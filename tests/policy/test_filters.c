@@ -365,7 +365,12 @@ static void test_live(void **state)
 		{ "no such call", 511, { 0 }, 0 },
 	};
 	const struct live worker[] = {
-		{ "read", SYS_read, { -1, 0, 0 }, 0 },
+		{ "read", SYS_read, { -1, 0, 0 }, 1 },
+		{ "pipe2", SYS_pipe2, { 0, O_CLOEXEC }, 1 },
+		{ "pipe2 that a program could inherit", SYS_pipe2, { 0, 0 }, 0 },
+		{ "fcntl F_SETPIPE_SZ", SYS_fcntl, { -1, F_SETPIPE_SZ, 4096 }, 1 },
+		{ "fcntl F_DUPFD_CLOEXEC", SYS_fcntl, { -1, F_DUPFD_CLOEXEC, 3 }, 1 },
+		{ "fcntl F_DUPFD", SYS_fcntl, { -1, F_DUPFD, 3 }, 0 },
 		{ "mprotect executable", SYS_mprotect, { 0, 4096, RWX }, 0 },
 		{ "mprotect", SYS_mprotect, { 0, 4096, PROT_READ }, 1 },
 		{ "renameat2 over", SYS_renameat2, { -1, (long)"a", -1, (long)"b", 0 }, 0 },
