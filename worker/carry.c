@@ -26,6 +26,7 @@ struct carry {
 	struct carry_config config;
 	struct held held[CARRY_HELD_MAX];
 	struct held incoming[LAUNCH_INCOMING_MAX];
+	int to_a_host;	     /* libvirt has set up a migration to another host */
 	int waits_for_state; /* QEMU was started for state that has not come in whole yet */
 
 	enum transfer_kind kind;      /* of the last one begun */
@@ -194,6 +195,22 @@ static enum carry_verdict refuse(const char *rule, const char **out, const char 
 	return fail(CARRY_REFUSED, ERR_POLICY, reason, f);
 }
 
+/*
+ * libvirt has QEMU pause at the end of a migration to another host, and never at that of a file.  A
+ * tunnelled one goes through a pipe as a file does.
+ */
+static void look_at_capabilities(struct carry *c, const json_t *arguments)
+{
+	const json_t *list = json_object_get(arguments, "capabilities"), *entry;
+	size_t i;
+	json_array_foreach(list, i, entry)
+	{
+		const char *name = json_string_value(json_object_get(entry, "capability"));
+		if (name && strcmp(name, "pause-before-switchover") == 0)
+			c->to_a_host = !json_is_false(json_object_get(entry, "state"));
+	}
+}
+
 enum carry_verdict carry_request(struct carry *c, const struct qmp_request *r, int *fd,
 				 const char **rule, struct fault *f)
 {
@@ -209,6 +226,8 @@ enum carry_verdict carry_request(struct carry *c, const struct qmp_request *r, i
 	if (strcmp(r->command, "cont") == 0 && c->waits_for_state)
 		return refuse("state.unverified", rule,
 			      "the VM's state has not come in, or not all of it is authentic", f);
+	if (strcmp(r->command, "migrate-set-capabilities") == 0)
+		look_at_capabilities(c, r->arguments);
 	if (strcmp(r->command, "migrate_cancel") == 0) {
 		/* QEMU is done and would not say anything any more. */
 		if (c->running && c->written)
@@ -228,7 +247,7 @@ enum carry_verdict carry_request(struct carry *c, const struct qmp_request *r, i
 			    : find(c->held, CARRY_HELD_MAX, name + 3);
 	if (!h && dump)
 		return refuse("memory.dump", rule, "the dump would leave in clear", f);
-	if (!h)
+	if (!h || (out && c->to_a_host))
 		return refuse("migration.unsealed", rule, "the guest's state would travel in clear",
 			      f);
 	return begin(c, out ? TRANSFER_SAVE : dump ? TRANSFER_DUMP : TRANSFER_RESTORE, r, h, f);

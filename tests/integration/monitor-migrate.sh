@@ -71,14 +71,14 @@ while IFS='|' read -r rule words; do
 	# shellcheck disable=SC2086 # the words are the arguments
 	barred a $a "$rule" virsh migrate a $words
 done <<-TABLE
-	state.save|$far --live --unsafe
-	state.save|$far --live --unsafe --migrateuri tcp://127.0.0.1:49200
-	state.save|$far --live --unsafe --p2p
-	state.save|$far --live --unsafe --p2p --tunnelled
-	state.save|$far --unsafe
-	state.save|$far --live --unsafe --copy-storage-all
+	migration.unsealed|$far --live --unsafe
+	migration.unsealed|$far --live --unsafe --migrateuri tcp://127.0.0.1:49200
+	migration.unsealed|$far --live --unsafe --p2p
+	migration.unsealed|$far --live --unsafe --p2p --tunnelled
+	migration.unsealed|$far --unsafe
+	migration.unsealed|$far --live --unsafe --copy-storage-all
 	migration.unsealed|$far --live --unsafe --parallel
-	state.save|$far --live --unsafe --migrateuri unix:///tmp/m.sock
+	migration.unsealed|$far --live --unsafe --migrateuri unix:///tmp/m.sock
 TABLE
 check 'nothing of it has arrived' bash -c "! virsh -c $far domstate a"
 check 'a answers' virsh domblkstat a vda

@@ -99,8 +99,6 @@ done <<-TABLE
 	memory.shmem attach-device b /run/bed/shmem.xml
 	boot.rom attach-device b /run/bed/rom.xml
 	memory.dump dump b /run/bed/b.dump --memory-only
-	state.save dump b /run/bed/b.dump
-	state.save save b /run/bed/b.save
 	debug.hmp qemu-monitor-command b --hmp info registers
 	state.snapshot qemu-monitor-command b --hmp savevm s
 TABLE

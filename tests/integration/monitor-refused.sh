@@ -71,18 +71,9 @@ done <<-TABLE
 	input.send-key send-key a KEY_LEFTCTRL KEY_LEFTALT KEY_DELETE
 	input.nmi inject-nmi a
 	disk.media change-media a sdz $images/medium.iso --insert --live
-	state.save save a /run/bed/a.save
-	state.save save a /run/bed/a.save --bypass-cache
-	state.save managedsave a
-	state.save dump a /run/bed/a.dump
-	state.save dump a /run/bed/a.dump --live
-	state.save dump a /run/bed/a.dump --crash
-	state.save dump a /run/bed/a.dump --reset
 	memory.dump dump a /run/bed/a.dump --memory-only
 	memory.dump dump a /run/bed/a.dump --memory-only --live
 	memory.dump dump a /run/bed/a.dump --memory-only --format kdump-zlib
-	state.save snapshot-create-as a s --memspec file=/run/bed/s.save --diskspec vda,snapshot=no --diskspec vdb,snapshot=no
-	state.save snapshot-create-as a s --live --memspec file=/run/bed/s.save --diskspec vda,snapshot=no --diskspec vdb,snapshot=no
 	debug.hmp qemu-monitor-command a --hmp info registers
 	debug.hmp qemu-monitor-command a --hmp query-status
 	state.snapshot qemu-monitor-command a --hmp savevm s
@@ -106,7 +97,10 @@ done <<-'TABLE'
 	migration.unsealed {"execute":"migrate","arguments":{"uri":"unix:/tmp/state"}}
 	migration.unsealed {"execute":"migrate-incoming","arguments":{"uri":"tcp:127.0.0.1:4444"}}
 	state.save {"execute":"migrate","arguments":{"uri":"exec:cat >/tmp/state"}}
-	state.save {"execute":"migrate","arguments":{"uri":"fd:migrate"}}
+	state.save {"execute":"migrate","arguments":{"uri":"file:/tmp/state"}}
+	state.save {"execute":"migrate-set-capabilities","arguments":{"capabilities":[{"capability":"mapped-ram","state":true}]}}
+	migration.unsealed {"execute":"migrate","arguments":{"uri":"fd:migrate"}}
+	migration.unsealed {"execute":"migrate-incoming","arguments":{"uri":"fd:5"}}
 	state.snapshot {"execute":"snapshot-save","arguments":{"job-id":"j","tag":"t","vmstate":"d","devices":[]}}
 	state.snapshot {"execute":"snapshot-load","arguments":{"job-id":"j","tag":"t","vmstate":"d","devices":[]}}
 	state.snapshot {"execute":"snapshot-delete","arguments":{"job-id":"j","tag":"t","devices":[]}}

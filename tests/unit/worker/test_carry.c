@@ -111,7 +111,7 @@ static void say(int fd, const char *text)
 static void qemu_answers(struct bed *b, const char *value)
 {
 	char line[512];
-	snprintf(line, sizeof(line), "{%s, \"id\": \"sv-%d\"}\r\n", value, ++b->id);
+	snprintf(line, sizeof(line), "{%s, \"id\": %d}\r\n", value, ++b->id);
 	say(b->qemu, line);
 }
 
@@ -528,6 +528,32 @@ static void test_refused(void **state)
 	libvirt_gets(&b, "shieldvm: migration.unsealed: ");
 	close(pair[0]);
 	close(pair[1]);
+	/* A pipe into libvirt's tunnel to another host. */
+	int pipes[2];
+	static const char *const PAUSE[] = { "true", "false" };
+	assert_int_equal(pipe(pipes), 0);
+	hand_over(&b, "migrate", pipes[1]);
+	libvirt_gets(&b, OK);
+	for (int i = 0; i < 2; i++) {
+		char line[256];
+		snprintf(line, sizeof(line),
+			 "{\"execute\":\"migrate-set-capabilities\",\"arguments\":"
+			 "{\"capabilities\":[{\"capability\":\"pause-before-switchover\","
+			 "\"state\":%s}]}}\n",
+			 PAUSE[i]);
+		say(b.libvirt, line);
+		qemu_gets(&b, "pause-before-switchover");
+		qemu_answers(&b, OK);
+		libvirt_gets(&b, OK);
+		say(b.libvirt, MIGRATE);
+		if (i == 0)
+			libvirt_gets(&b, "shieldvm: migration.unsealed: ");
+	}
+	qemu_gets(&b, "shieldvm-state");
+	qemu_answers(&b, "\"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}");
+	libvirt_gets(&b, "\"desc\": \"no\"");
+	close(pipes[0]);
+	close(pipes[1]);
 	/* A descriptor that is given back, and more of them than anybody needs. */
 	int file = temporary();
 	hand_over(&b, "migrate", file);
