@@ -252,6 +252,8 @@ lints 0 'monitor' --rules
 check 'every rule that an owner may allow is listed as such' grep -qE '^console.serial +domain +owner +refused ' out
 lints 0 '"where": "argv"' --rules --json
 check 'lint --rules --json' json 'len(d) > 100 and all(r["reason"] and "." in r["rule"] for r in d)'
+check '... what --strip takes out' json '{r["strip"] for r in d if r["rule"] == "console.serial" and r["where"] == "domain"} == {True}
+	and {r["strip"] for r in d if r["rule"] == "device.hostdev"} == {False}'
 printf '\377' >name
 cp plain.xml "$(cat name).xml"
 lints 0 '"?.xml"' --json "$(cat name).xml"
@@ -271,6 +273,9 @@ lints 0 'none of 86 arguments is refused' --argv -
 printf -- '-gdb\0tcp::1\0' | cat vector - >input
 lints 1 '-: refused memory.peek: ' --argv -
 lints 1 '"rule": "memory.peek"' --argv - --json
+printf '%s\0' /usr/bin/x -S -no-user-config -nodefaults -nographic -machine none,accel=kvm:tcg -qmp \
+	unix:/a/qmp.monitor,server=on,wait=off -pidfile /a/qmp.pid -daemonize >probe
+lints 0 'capability probe' --argv probe
 printf '/usr/bin/x -name it\047s' >bad
 expect 1 'neither a vector' lint --argv bad
 # shellcheck disable=SC2016 # not for this shell

@@ -219,7 +219,7 @@ cp $work/registry $registry
 
 # --- tampering with the domain ------------------------------------------------------------------------
 sed "s/$uuid/$other/" $work/vm.xml >$work/bad.xml
-refused_clean 'another UUID' 'made for VM' $work/bad.xml
+refused_clean 'another UUID' '^shieldvm-hook: protector.vm: .*made for VM' $work/bad.xml
 for op in migrate restore start started; do
 	refused "$op of it" 'made for VM' hook $op $work/bad.xml
 done
