@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Sealed streams against `openssl speed -evp aes-256-gcm`, in one run and in turns: what a record
+ * costs on one CPU, and what a flow does on one CPU and on two.
+ *
+ * One CPU is measured in CPU time, user and system, as `openssl speed` does it; more than one by
+ * the clock.  A flow that seals reads /dev/zero through a pipe's worth of copying no more than a
+ * guest's RAM would need, and writes to /dev/null; one that opens reads a file in memory.
+ *
+ * Usage: stream [--rounds N] [--sizes].  --sizes: only the rate of records of several sizes.  The
+ * exit status is 1 if a target is missed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "crypto/flow.h"
+#include "crypto/stream_form.h"
+
+#define ROUNDS_MAX 100
+#define TURN_S	   0.5
+#define FILE_BYTES (192UL * 1024 * 1024) /* of plaintext, for a flow */
+
+struct samples {
+	double v[ROUNDS_MAX];
+	size_t n;
+};
+
+static struct stream_keys *keys;
+
+static void die(const char *what)
+{
+	fprintf(stderr, "bench stream: %s: %s\n", what, strerror(errno));
+	exit(3);
+}
+
+static double now_s(clockid_t clock)
+{
+	struct timespec t;
+	if (clock_gettime(clock, &t) < 0)
+		die("clock");
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+static double median(struct samples *s)
+{
+	qsort(s->v, s->n, sizeof(s->v[0]), compare);
+	return s->n % 2 ? s->v[s->n / 2] : (s->v[s->n / 2 - 1] + s->v[s->n / 2]) / 2;
+}
+
+static void add(struct samples *s, double v)
+{
+	if (s->n < ROUNDS_MAX)
+		s->v[s->n++] = v;
+}
+
+/* The first N of the CPUs that were there at the start. */
+static void use_cpus(int n)
+{
+	static cpu_set_t all;
+	cpu_set_t some;
+	if (CPU_COUNT(&all) == 0 && sched_getaffinity(0, sizeof(all), &all) < 0)
+		die("sched_getaffinity");
+	CPU_ZERO(&some);
+	for (size_t cpu = CPU_SETSIZE; cpu-- > 0 && n > 0;) {
+		if (CPU_ISSET(cpu, &all)) {
+			CPU_SET(cpu, &some);
+			n--;
+		}
+	}
+	if (sched_setaffinity(0, sizeof(some), &some) < 0)
+		die("sched_setaffinity");
+}
+
+/* MB/s of `openssl speed`. */
+static double openssl_rate(size_t bytes, int decrypt)
+{
+	char line[256], last[256] = "";
+	snprintf(line, sizeof(line),
+		 "openssl speed -seconds 1 -bytes %zu %s-evp aes-256-gcm 2>/dev/null", bytes,
+		 decrypt ? "-decrypt " : "");
+	FILE *p = popen(line, "re");
+	if (!p)
+		die("openssl");
+	while (fgets(line, sizeof(line), p))
+		snprintf(last, sizeof(last), "%s", line);
+	double rate = 0;
+	if (pclose(p) != 0 || sscanf(last, "AES-256-GCM %lfk", &rate) != 1)
+		die("openssl speed");
+	return rate / 1000;
+}
+
+/* MB/s of one record after the other. */
+static double record_rate(size_t bytes, int open)
+{
+	uint8_t front[STREAM_FRONT_MAX];
+	size_t n = 0, ring = 16, stride = (bytes + 128) / 64 * 64;
+	struct stream *s = NULL;
+	struct stream_lane *l = NULL;
+	uint8_t *memory = aligned_alloc(64, ring * stride + 64);
+	if (!memory || stream_seal(keys, KEY_USE_SAVED_STATE, front, &n, &s, NULL) < 0 ||
+	    stream_lane_new(&l) < 0)
+		die("a stream");
+	/* To be opened again and again, a record needs to be sealed again: that time is taken off.
+	 */
+	uint64_t number = 0, done = 0;
+	double busy = 0;
+	memset(memory, 1, ring * stride + 64);
+	while (busy < TURN_S) {
+		double began = now_s(CLOCK_THREAD_CPUTIME_ID);
+		for (size_t i = 0; i < ring; i++) {
+			if (stream_record_seal(s, l, number + i, 0, memory + i * stride + 60,
+					       bytes) < 0)
+				die("seal");
+		}
+		double middle = now_s(CLOCK_THREAD_CPUTIME_ID);
+		for (size_t i = 0; i < ring && open; i++) {
+			if (stream_record_open(s, l, number + i, memory + i * stride + 60,
+					       bytes + STREAM_RECORD_EXTRA) < 0)
+				die("open");
+		}
+		double ended = now_s(CLOCK_THREAD_CPUTIME_ID);
+		busy += open ? ended - middle : middle - began;
+		number += ring;
+		done += ring * bytes;
+	}
+	stream_lane_free(l);
+	stream_free(s);
+	free(memory);
+	return (double)done / busy / 1e6;
+}
+
+static double cpu_s(void)
+{
+	struct rusage r;
+	getrusage(RUSAGE_SELF, &r);
+	return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
+	       (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
+}
+
+struct flow_cost {
+	double wall, cpu; /* MB/s by the clock, and for each second of CPU */
+};
+
+/* One flow of FILE_BYTES from IN to OUT on CPUS. */
+static struct flow_cost flow_rate(int cpus, int open, int in, int out)
+{
+	struct pool *pool = NULL;
+	struct flow *w = NULL;
+	struct fault f = { 0 };
+	use_cpus(cpus);
+	if (pool_new((unsigned)cpus, &pool) < 0 || flow_new(pool, &w) < 0)
+		die("a flow");
+	double began = now_s(CLOCK_MONOTONIC), cpu = cpu_s();
+	int rc = open ? flow_open_start(w, keys, KEY_USE_SAVED_STATE, in, out, &f)
+		      : flow_seal_start(w, keys, KEY_USE_SAVED_STATE, in, out, &f);
+	if (rc < 0 || flow_run(w, NULL, NULL, &f) < 0) {
+		fprintf(stderr, "bench stream: %s\n", f.text);
+		exit(3);
+	}
+	double bytes = (double)flow_progress(w).plain_bytes / 1e6;
+	struct flow_cost cost = { bytes / (now_s(CLOCK_MONOTONIC) - began),
+				  bytes / (cpu_s() - cpu) };
+	flow_free(w);
+	pool_free(pool);
+	use_cpus(CPU_SETSIZE);
+	return cost;
+}
+
+static int memory_file(size_t bytes)
+{
+	int fd = memfd_create("bench", MFD_CLOEXEC);
+	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
+		die("memfd");
+	return fd;
+}
+
+static void rewind_fd(int fd)
+{
+	if (lseek(fd, 0, SEEK_SET) < 0)
+		die("lseek");
+}
+
+static int missed;
+
+static void row(const char *what, double ours, double peer, double target)
+{
+	double ratio = ours / peer;
+	printf("%-44s %9.0f %9.0f %6.2f", what, peer, ours, ratio);
+	if (target > 0) {
+		printf("  >= %.2f %s", target, ratio >= target ? "PASS" : "MISSED");
+		missed |= ratio < target;
+	}
+	printf("\n");
+}
+
+static void by_size(int rounds)
+{
+	static const size_t SIZES[] = { 16384, 65536, 131072, 262144, 524288, 1048576 };
+	printf("%-10s %12s %9s %9s  MB/s on one CPU\n", "bytes", "openssl", "seal", "open");
+	for (size_t i = 0; i < sizeof(SIZES) / sizeof(SIZES[0]); i++) {
+		struct samples peer = { 0 }, seal = { 0 }, open = { 0 };
+		stream_keys_resize(keys, (uint32_t)SIZES[i], UINT32_MAX);
+		use_cpus(1);
+		for (int r = 0; r < rounds; r++) {
+			add(&peer, openssl_rate(SIZES[i], 0));
+			add(&seal, record_rate(SIZES[i], 0));
+			add(&open, record_rate(SIZES[i], 1));
+		}
+		use_cpus(CPU_SETSIZE);
+		printf("%-10zu %12.0f %9.0f %9.0f\n", SIZES[i], median(&peer), median(&seal),
+		       median(&open));
+	}
+}
+
+int main(int argc, char **argv)
+{
+	int rounds = 7, sizes = 0;
+	struct stream_facts facts = { .level = LEVEL_SHIELDED };
+	struct vm_key key = { { 1 } };
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--rounds") == 0 && i + 1 < argc)
+			rounds = atoi(argv[++i]);
+		else if (strcmp(argv[i], "--sizes") == 0)
+			sizes = 1;
+		else
+			rounds = 0;
+	}
+	if (rounds < 1 || rounds > ROUNDS_MAX) {
+		fprintf(stderr, "usage: stream [--rounds N] [--sizes]\n");
+		return 2;
+	}
+	use_cpus(CPU_SETSIZE);
+	if (stream_keys_new(&facts, &key, NULL, NULL, &keys, NULL) < 0)
+		die("keys");
+	if (sizes) {
+		by_size(rounds);
+		return 0;
+	}
+
+	struct samples peer[2] = { 0 }, record[2] = { 0 }, one[2] = { 0 }, one_cpu[2] = { 0 },
+		       two[2] = { 0 };
+	int plain = memory_file(FILE_BYTES), null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	int sealed = memory_file(0);
+	flow_rate(1, 0, plain, sealed);
+	for (int r = 0; r < rounds; r++) {
+		for (int open = 0; open < 2; open++) {
+			int in = open ? sealed : plain;
+			use_cpus(1);
+			add(&peer[open], openssl_rate(STREAM_RECORD_BYTES, open));
+			add(&record[open], record_rate(STREAM_RECORD_BYTES, open));
+			rewind_fd(in);
+			struct flow_cost c = flow_rate(1, open, in, null);
+			add(&one[open], c.wall);
+			add(&one_cpu[open], c.cpu);
+			rewind_fd(in);
+			add(&two[open], flow_rate(2, open, in, null).wall);
+		}
+	}
+	struct rusage usage;
+	getrusage(RUSAGE_SELF, &usage);
+	printf("%-44s %9s %9s %6s\n", "MB/s, medians", "peer", "shieldvm", "ratio");
+	for (int open = 0; open < 2; open++) {
+		const char *verb = open ? "open" : "seal";
+		char what[64];
+		snprintf(what, sizeof(what), "%s records, one CPU : openssl speed", verb);
+		row(what, median(&record[open]), median(&peer[open]), 0.9);
+		snprintf(what, sizeof(what), "%s a file, one CPU : openssl speed", verb);
+		row(what, median(&one_cpu[open]), median(&peer[open]), 0);
+		snprintf(what, sizeof(what), "%s a file, two CPUs : one", verb);
+		row(what, median(&two[open]), median(&one[open]), 1.7);
+	}
+	double mib = (double)(FLOW_RECORDS * (STREAM_RECORD_BYTES + 4096)) / 1048576;
+	printf("memory for records in flight, MiB: %.1f, <= 64 %s; this process at most %.1f MiB\n",
+	       mib, mib <= 64 ? "PASS" : "MISSED", (double)usage.ru_maxrss / 1024);
+	return missed;
+}
