@@ -3,13 +3,19 @@
 #include "tests/unit/test.h"
 
 #include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <jansson.h>
 
+#include "base/fd.h"
+#include "crypto/flow.h"
 #include "crypto/protector.h"
 #include "crypto/seal.h"
+#include "crypto/sign.h"
 
-#define FIELDS_MAX 7
+#define FIELDS_MAX 9
+#define STREAM_MAX (4 * 1024 * 1024) /* bytes of a stream file here */
 
 static const char *folder;
 
@@ -28,6 +34,7 @@ static int err_named(const char *name)
 		{ "ERR_PURPOSE", ERR_PURPOSE },
 		{ "ERR_VM", ERR_VM },
 		{ "ERR_RECIPIENT", ERR_RECIPIENT },
+		{ "ERR_STATE", ERR_STATE },
 		{ "ERR_LIMIT", ERR_LIMIT },
 	};
 	for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
@@ -184,11 +191,99 @@ static void test_protectors(void **state)
 	jwk_free(host);
 }
 
+/* Hexadecimal, BYTE*COUNT, or more of both behind commas. */
+static void unpack(char *text, struct buf *out)
+{
+	for (char *part, *rest = text; (part = strsep(&rest, ","));) {
+		uint8_t *bytes;
+		char *star = strchr(part, '*');
+		size_t count = star ? strtoul(star + 1, NULL, 10) : 1;
+		if (star)
+			*star = '\0';
+		size_t n = unhex(part, &bytes);
+		assert_int_equal(buf_reserve(out, n * count), 0);
+		for (size_t i = 0; i < count; i++)
+			assert_int_equal(buf_add(out, bytes, n), 0);
+		free(bytes);
+	}
+}
+
+static struct pool *pool;
+static struct flow *flow;
+static struct jwk *dump_owner;
+
+static int memory_file(const struct buf *b)
+{
+	int fd = memfd_create("vector", MFD_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(b ? fd_write_full(fd, b->data, b->len) : 0, 0);
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	return fd;
+}
+
+static void check_digest(const struct buf *b, char *wanted)
+{
+	uint8_t digest[SIGN_SHA256_BYTES], *bytes;
+	size_t n = unhex(wanted, &bytes);
+	assert_int_equal(n, b->len ? sizeof(digest) : 0);
+	assert_int_equal(sign_sha256(b->data, b->len, digest), 0);
+	assert_memory_equal(digest, bytes, n);
+	free(bytes);
+}
+
+/* name, kind, VM, vTPM, level, result, plaintext bytes, SHA-256, file; or "key", whose, JWK */
+static void stream_case(char **fields)
+{
+	CLEANUP_KEY struct vm_key key = vm_key();
+	CLEANUP_BUF struct buf file = BUF_INIT(STREAM_MAX), out = BUF_INIT(STREAM_MAX);
+	CLEANUP_STREAM_KEYS struct stream_keys *keys = NULL;
+	struct stream_facts facts = { .level = (enum shield_level)atoi(fields[4]) };
+	struct ecdh ecdh;
+	struct fault f = { 0 };
+	uint8_t *tpm;
+	if (strcmp(fields[0], "key") == 0) {
+		assert_int_equal(jwk_parse(fields[2], strlen(fields[2]), &dump_owner, NULL), 0);
+		return;
+	}
+	assert_int_equal(uuid_parse(fields[2], facts.vm), 0);
+	assert_int_equal(unhex(fields[3], &tpm), sizeof(facts.tpm_id));
+	memcpy(facts.tpm_id, tpm, sizeof(facts.tpm_id));
+	free(tpm);
+	unpack(fields[8], &file);
+	assert_int_equal(ecdh_from_jwk(dump_owner, &ecdh), 0);
+	assert_int_equal(stream_keys_new(&facts, &key, NULL, &ecdh, &keys, NULL), 0);
+
+	CLEANUP_FD int in = memory_file(&file), to = memory_file(NULL);
+	assert_int_equal(flow_open_start(flow, keys, (enum key_use)atoi(fields[1]), in, to, NULL),
+			 0);
+	int rc = flow_run(flow, NULL, NULL, &f);
+	if (rc != err_named(fields[5]))
+		fail_msg("%s: %d (%s), wanted %s", fields[0], rc, f.text, fields[5]);
+	assert_int_equal(rc == 0, f.text[0] == '\0');
+	assert_int_equal(lseek(to, 0, SEEK_SET), 0);
+	assert_int_equal(fd_read_all(to, &out), 0);
+	if (out.len != strtoul(fields[6], NULL, 10))
+		fail_msg("%s: %zu bytes came out, wanted %s", fields[0], out.len, fields[6]);
+	check_digest(&out, fields[7]);
+}
+
+static void test_streams(void **state)
+{
+	(void)state;
+	assert_int_equal(pool_new(2, &pool), 0);
+	assert_int_equal(flow_new(pool, &flow), 0);
+	each_line("stream.txt", 9, stream_case);
+	flow_free(flow);
+	pool_free(pool);
+	jwk_free(dump_owner);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sealed_objects),
 		cmocka_unit_test(test_protectors),
+		cmocka_unit_test(test_streams),
 	};
 	if (argc != 2) {
 		fprintf(stderr, "usage: test_vectors FOLDER\n");
