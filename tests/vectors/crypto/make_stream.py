@@ -324,6 +324,34 @@ def packed(data):
     return ",".join(parts) or "-"
 
 
+def seeds():
+    """(name, input of tests/fuzz/crypto/fuzz_stream.c), with records of 16 bytes."""
+    for kind, key_record in ((6, state_key()), (7, dump_key())):
+        s = Stream(kind, record_size=16)
+        data = key_record + s.header + s.record(0, 16) + s.record(1, 16) + s.record(2, 3, True)
+        mode = 4 if kind == 7 else 0
+        for name, n in (("whole", len(data)), ("front", -59), ("head", 32), ("key-record", len(key_record)), ("cut", -1)):
+            yield f"raw-{NAMES[kind]}-{name}", bytes([mode]) + data[:n]
+        yield f"raw-{NAMES[kind]}-more", bytes([mode]) + data + b"\0"
+        yield f"raw-{NAMES[kind]}-shredded", bytes([mode]) + data[:32] + bytes(len(key_record) - 32) + data[len(key_record):]
+        for op in range(8):
+            yield f"edits-{NAMES[kind]}-{op}", bytes([mode + 1, op, 1, 0, 1])
+        yield f"edits-{NAMES[kind]}-none", bytes([mode + 1, 0, 1, 0, 1, 0, 1, 0, 1])
+        for name, records in (("sound", "0010 0010 8003"), ("empty", "8000"), ("final-empty", "0010 8000"), ("short", "0009 8001"),
+                              ("nonce", "c001"), ("off", "a001"), ("prefix", "90018000ffff"), ("two-finals", "8001 8001"),
+                              ("forty", "0010 " * 39 + "8010"), ("forty-one", "0010 " * 40 + "8010")):
+            yield f"records-{NAMES[kind]}-{name}", bytes([mode + 2]) + bytes.fromhex(records)
+    text = dump(jwe_header())
+    yield "header-sound", b"\3" + text
+    yield "header-spaced", b"\3" + text.replace(b":", b": ", 1)
+    yield "header-twice", b"\3" + text.replace(b"{", b'{"alg":"ECDH-ES+A256KW",', 1)
+    yield "header-vm", b"\3" + dump(jwe_header(vm=OTHER_VM))
+    yield "header-level", b"\3" + dump(jwe_header(level=1))
+    yield "header-kid", b"\3" + dump(jwe_header(owner=HOST))
+    yield "header-alg", b"\3" + dump(jwe_header(alg="dir"))
+    yield "header-epk", b"\3" + dump(jwe_header(ephemeral=Key("another")))
+
+
 def main():
     os.chdir(os.path.dirname(os.path.abspath(sys.argv[0])))
     rows = [("key", "owner", dump(OWNER.jwk()).decode()) + ("-",) * 6]
@@ -331,6 +359,8 @@ def main():
     table("stream.txt", "Made by make_stream.py.  VM key: 00 01 .. 1f.  The owner's key opens dumps.\n"
           "name, kind (6 saved state, 7 dump), VM, vTPM, level wanted, result, bytes of plaintext that may be used,\n"
           "their SHA-256, file (hexadecimal; BYTE*COUNT; parts are joined by commas)", rows)
+    for name, data in seeds():
+        write(f"../../fuzz/crypto/stream.corpus/{name}", data)
 
 
 if __name__ == "__main__":
