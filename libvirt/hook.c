@@ -324,22 +324,17 @@ static void tell_recorder(const struct call *c)
 		       c->facts ? level_name(c->facts->level) : NULL);
 }
 
-/*
- * One record for a refused call.  It stays refused if there can be none.  The sentence in WHY, for
- * whoever called, then begins with the rule.
- */
-static void record_refusal(const struct call *c, struct fault *why, int rc)
+/* One record for a refused call.  It stays refused if there can be none. */
+static void record_refusal(const struct call *c, const struct fault *why, int rc)
 {
 	char text[AUDIT_RULE_MAX];
 	struct fault ignored = { 0 };
 	const char *rule = recorder_rule(why, c->rule, text);
-	if (c->recorder) {
-		(void)!recorder_write(c->recorder, AUDIT_REFUSED, AUDIT_NO, rule,
-				      why->text[0] ? why->text : err_text(rc), &ignored);
-		(void)!recorder_sign(c->recorder, &ignored);
-	}
-	if (rule == c->rule)
-		fault_wrap(why, rc, "%s", rule);
+	if (!c->recorder)
+		return;
+	(void)!recorder_write(c->recorder, AUDIT_REFUSED, AUDIT_NO, rule,
+			      why->text[0] ? why->text : err_text(rc), &ignored);
+	(void)!recorder_sign(c->recorder, &ignored);
 }
 
 /* Whoever is refused is told the rule that is on record. */

@@ -28,6 +28,9 @@ none_left() {
 # refused_clean WHAT REGEX [XML]: prepare is refused, and nothing of it is left running.
 refused_clean() {
 	refused "$1" "$2" hook prepare "${3:-$work/vm.xml}"
+	# What came before the sentence is the rule's id, once.
+	check 'and the sentence names its rule once' test "$(grep -oE '\b[a-z-]+\.[a-z-]+: ' \
+		/run/bed/check | sort | uniq -d | wc -l)" = 0
 	check '... and nothing is left' none_left
 }
 # a start and an end that have to work
