@@ -241,6 +241,8 @@ static const struct domain_rule RULES[] = {
 	FORBID("memory.shared", OWNER, REFUSE, HAND,
 	       "/domain/memoryBacking/access[@mode='shared']"
 	       "|/domain/memoryBacking/source[@type='file']"
+	       /* QEMU shares a memfd unless it is told not to. */
+	       "|/domain/memoryBacking[source/@type='memfd' and not(access/@mode='private')]"
 	       "|/domain/cpu/numa/cell[@memAccess='shared']"
 	       "|" DEVICES "memory[@access='shared' and not(@model='virtio-pmem')]",
 	       "the guest's memory would be a file that other processes can map",

@@ -41,6 +41,12 @@ static int is_on(const json_t *arguments, const char *key)
 	return !text || (strcmp(text, "off") != 0 && strcmp(text, "no") != 0);
 }
 
+/* A member that is there and plainly off. */
+static int is_off(const json_t *arguments, const char *key)
+{
+	return json_object_get(arguments, key) && !is_on(arguments, key);
+}
+
 /* ---- Devices -------------------------------------------------------------------------------- */
 
 /* What a driver is, by the beginning of its name; the first row that fits. */
@@ -176,6 +182,11 @@ void judge_object_add(struct qmp_judgement *j, json_t *arguments)
 		qmp_met(j, "qemu.object");
 	if (props && !json_is_object(props))
 		qmp_met(j, "monitor.form");
+	/* QEMU shares a memfd unless it is told not to, and whoever can have QEMU open a file then
+	 * has it open that one, as a disk. */
+	if (strcmp(type, "memory-backend-memfd") == 0 && !is_off(arguments, "share") &&
+	    !is_off(props, "share"))
+		qmp_met(j, "memory.shared");
 	judge_object_properties(j, type, arguments);
 	judge_object_properties(j, type, props); /* as before QEMU 6.0 */
 }
@@ -245,14 +256,29 @@ void judge_netdev_add(struct qmp_judgement *j, json_t *arguments)
 
 /* ---- Disks ---------------------------------------------------------------------------------- */
 
-/* QEMU would read its own memory, or the machine's, as a disk. */
+/* Does PATH begin with PLACE, whichever way its slashes are written? */
+static int is_below(const char *path, const char *place)
+{
+	for (; *place; place++, path++) {
+		if (*path != *place)
+			return 0;
+		while (*path == '/' && (path[1] == '/' || (path[1] == '.' && path[2] == '/')))
+			path += path[1] == '/' ? 1 : 2;
+	}
+	return 1;
+}
+
+/* QEMU would read its own memory or what it has open, or the machine's memory, as a disk.  What
+ * libvirt has passed to it is "/dev/fdset/N". */
 static int is_memory(const char *path)
 {
-	return has_prefix(path, "/proc") || has_prefix(path, "/sys") ||
-	       has_prefix(path, "/dev/mem") || has_prefix(path, "/dev/kmem") ||
-	       has_prefix(path, "/dev/kvm") || has_prefix(path, "/dev/port") ||
-	       strstr(path, "/../") || has_prefix(path, "//") || has_prefix(path, "/./") ||
-	       has_prefix(path, "json:");
+	static const char *const PLACES[] = { "/proc",	  "/sys",      "/dev/mem", "/dev/kmem",
+					      "/dev/kvm", "/dev/port", "/dev/fd/", "/dev/std" };
+	for (size_t i = 0; i < N(PLACES); i++) {
+		if (is_below(path, PLACES[i]))
+			return 1;
+	}
+	return *path != '/' || strstr(path, "/../") != NULL;
 }
 
 /* NODE and everything below it; the parser has bounded how deep that is. */
@@ -389,6 +415,42 @@ void judge_migrate_capabilities(struct qmp_judgement *j, json_t *arguments)
 		const char *name = text_of(j, entry, "capability");
 		if (name && qmp_bypasses_worker(name) && is_on(entry, "state"))
 			qmp_met(j, "state.save");
+	}
+}
+
+/* Newer QEMUs have parameters that start a program or hand the guest's memory to another QEMU. */
+void judge_migrate_parameters(struct qmp_judgement *j, json_t *arguments)
+{
+	static const char *const PARAMETERS[] = {
+		"avail-switchover-bandwidth",
+		"block-bitmap-mapping",
+		"block-incremental",
+		"compress-level",
+		"compress-threads",
+		"compress-wait-thread",
+		"cpu-throttle-increment",
+		"cpu-throttle-initial",
+		"cpu-throttle-tailslow",
+		"decompress-threads",
+		"downtime-limit",
+		"max-bandwidth",
+		"max-cpu-throttle",
+		"max-postcopy-bandwidth",
+		"multifd-channels",
+		"multifd-compression",
+		"multifd-zlib-level",
+		"multifd-zstd-level",
+		"tls-authz",
+		"tls-creds",
+		"tls-hostname",
+		"xbzrle-cache-size",
+	};
+	const char *key;
+	json_t *value;
+	json_object_foreach(arguments, key, value)
+	{
+		if (!is_one_of(key, PARAMETERS, N(PARAMETERS)))
+			qmp_met(j, "monitor.unknown");
 	}
 }
 

@@ -235,7 +235,7 @@ static const struct command COMMANDS[] = {
 
 	/* State that leaves or enters. */
 	JUDGE("migrate-set-capabilities", judge_migrate_capabilities),
-	PASS("migrate-set-parameters"),
+	JUDGE("migrate-set-parameters", judge_migrate_parameters),
 	PASS("migrate_cancel"),
 	JUDGE("migrate", judge_migrate),
 	JUDGE("migrate-incoming", judge_migrate_incoming),

@@ -92,6 +92,8 @@ done <<-'TABLE'
 	memory.peek {"execute":"pmemsave","arguments":{"val":0,"size":4096,"filename":"/tmp/m"}}
 	memory.peek {"execute":"blockdev-add","arguments":{"driver":"file","filename":"/proc/self/mem","node-name":"m"}}
 	memory.shared {"execute":"object-add","arguments":{"qom-type":"memory-backend-file","id":"f","size":4096,"mem-path":"/tmp/f","share":true}}
+	memory.shared {"execute":"object-add","arguments":{"qom-type":"memory-backend-memfd","id":"f","size":4096}}
+	memory.peek {"execute":"blockdev-add","arguments":{"driver":"file","filename":"/dev/fd/9","node-name":"f"}}
 	memory.shmem {"execute":"device_add","arguments":{"driver":"ivshmem-plain","memdev":"s"}}
 	migration.unsealed {"execute":"migrate","arguments":{"uri":"tcp:127.0.0.1:4444"}}
 	migration.unsealed {"execute":"migrate","arguments":{"uri":"unix:/tmp/state"}}
