@@ -31,7 +31,8 @@ struct carry {
 
 	enum transfer_kind kind;      /* of the last one begun */
 	int running;		      /* begun, and its end not told by carry_ended() yet */
-	int written;		      /* QEMU has said that all is done */
+	int asked, said;	      /* QEMU was told to, and has said how it ended */
+	int written;		      /* which is that all is done */
 	int qemus_own;		      /* QEMU has failed, and says why itself */
 	char failure[CARRY_TEXT_MAX]; /* why the last one failed; "": it has not */
 
@@ -174,7 +175,7 @@ static enum carry_verdict begin(struct carry *c, enum transfer_kind kind,
 	from->fd = -1;
 	c->kind = kind;
 	c->running = 1;
-	c->written = c->qemus_own = 0;
+	c->asked = c->said = c->written = c->qemus_own = 0;
 	c->failure[0] = 0;
 	c->step = kind == TRANSFER_RESTORE ? STEP_OPENING : STEP_GETFD;
 	snprintf(c->command, sizeof(c->command), "%s", r->command);
@@ -182,6 +183,7 @@ static enum carry_verdict begin(struct carry *c, enum transfer_kind kind,
 	if (!c->arguments || json_object_set_new(c->arguments, KINDS[kind].member,
 						 json_string("fd:" OUR_NAME)) < 0) {
 		transfer_abort(c->config.transfer, err_text(-ENOMEM));
+		c->said = 1;
 		request_done(c);
 		return fail(CARRY_FAILED, -ENOMEM, err_text(-ENOMEM), f);
 	}
@@ -223,7 +225,9 @@ enum carry_verdict carry_request(struct carry *c, const struct qmp_request *r, i
 			fd_close(&h->fd);
 		return h ? CARRY_ANSWERED : CARRY_NOT_MINE;
 	}
-	if (strcmp(r->command, "cont") == 0 && c->waits_for_state)
+	/* Waking a guest that was saved in its sleep has it run, too. */
+	if (c->waits_for_state &&
+	    (strcmp(r->command, "cont") == 0 || strcmp(r->command, "system_wakeup") == 0))
 		return refuse("state.unverified", rule,
 			      "the VM's state has not come in, or not all of it is authentic", f);
 	if (strcmp(r->command, "migrate-set-capabilities") == 0)
@@ -290,6 +294,7 @@ enum carry_turn carry_next(struct carry *c, struct carry_ask *ask, const char **
 		ask->command = c->command;
 		ask->arguments = json_incref(c->arguments);
 		ask->last = 1;
+		c->asked = 1;
 		c->step = STEP_COMMAND_SENT;
 	} else {
 		return CARRY_WAITS;
@@ -305,7 +310,7 @@ void carry_replied(struct carry *c, int ok)
 	}
 	if (c->step == STEP_GETFD_SENT || c->step == STEP_COMMAND_SENT) {
 		if (!ok) { /* which is libvirt's answer already */
-			c->qemus_own = 1;
+			c->said = c->qemus_own = 1;
 			transfer_abort(c->config.transfer, "QEMU has refused it");
 		}
 		request_done(c);
@@ -318,13 +323,19 @@ int carry_event(struct carry *c, const struct qmp_text *name, const struct qmp_t
 	int mine = c->kind == TRANSFER_DUMP ? qmp_is_text(name, "DUMP_COMPLETED") : migration;
 	if (!c->running || !mine || !status)
 		return 0;
-	if (qmp_is_text(status, "completed")) {
-		c->written = 1;
+	int completed = qmp_is_text(status, "completed");
+	int given_up = qmp_is_text(status, "failed") || qmp_is_text(status, "cancelled");
+	/* It speaks of what nobody has asked it for. */
+	if (!c->asked)
+		return completed || given_up;
+	if (completed) {
+		c->said = c->written = 1;
 		if (c->kind != TRANSFER_RESTORE)
 			transfer_finish(c->config.transfer);
 		return 1;
 	}
-	if (qmp_is_text(status, "failed") || qmp_is_text(status, "cancelled")) {
+	if (given_up) {
+		c->said = 1;
 		/* Unless QEMU failed because we did. */
 		struct fault f = { 0 };
 		c->qemus_own = transfer_look(c->config.transfer, &f) != TRANSFER_FAILED;
@@ -360,11 +371,14 @@ int carry_ended(struct carry *c, const char **event)
 	/* libvirt has its answer to the command first. */
 	if (c->step != STEP_NONE || (s != TRANSFER_DONE && s != TRANSFER_FAILED))
 		return 0;
-	/* What came in counts when QEMU has taken it in. */
-	if (s == TRANSFER_DONE && !c->written)
+	/*
+	 * What came in counts when QEMU has taken it in.  When what goes out has failed, QEMU meets
+	 * a closed pipe; but if all was in that pipe already, it says that all is done.
+	 */
+	if (!c->said && s == (c->kind == TRANSFER_RESTORE ? TRANSFER_DONE : TRANSFER_FAILED))
 		return 0;
 	c->running = 0;
-	if (s == TRANSFER_DONE && settle(c, &f) >= 0)
+	if (s == TRANSFER_DONE && c->written && settle(c, &f) >= 0)
 		return 1;
 	if (c->qemus_own)
 		return 1;
@@ -373,7 +387,7 @@ int carry_ended(struct carry *c, const char **event)
 	log_warning("%s", c->failure);
 	if (c->kind == TRANSFER_RESTORE && is_forgery(f.rc))
 		(void)refusal_record(c->config.link, "state.auth", c->command, f.text);
-	/* On the way out QEMU meets a closed pipe and says so itself, unless it was done. */
+	/* On the way out QEMU has said so itself, unless it was done. */
 	if (c->written || c->kind == TRANSFER_RESTORE)
 		*event = c->kind == TRANSFER_DUMP ? "DUMP_COMPLETED" : "MIGRATION";
 	return 1;
@@ -386,7 +400,8 @@ const char *carry_status(const struct carry *c, const char **error)
 		*error = c->failure;
 		return "failed";
 	}
-	if (c->running && c->written)
+	/* QEMU is done a moment before it says so. */
+	if (c->running && c->kind != TRANSFER_DUMP)
 		return c->kind == TRANSFER_RESTORE ? "setup" : "active";
 	return NULL;
 }

@@ -259,6 +259,7 @@ static void client_pass(struct monitor *m, const struct qmp_request *r, const st
 		client_close(m, err_text(-ENOMEM));
 	if (v == CARRY_BEGUN) {
 		m->carrying = CARRYING_ON;
+		buf_clear(&m->held);
 		carry_on(m);
 	} else if (qemu_ask(m, r->command, r->arguments) < 0) {
 		/* Half a line must not be sent. */

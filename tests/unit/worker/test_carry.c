@@ -240,6 +240,11 @@ static void test_save(void **state)
 	say(b.qemu, EVENT("active"));
 	libvirt_gets(&b, "\"active\"}}\r\n");
 	qemu_writes(&b, STATE_BYTES);
+	/* QEMU is done, and has not said so yet. */
+	say(b.libvirt, "{\"execute\":\"query-migrate\"}\n");
+	qemu_gets(&b, "query-migrate");
+	qemu_answers(&b, "\"return\": {\"status\": \"completed\", \"ram\": {\"total\": 5}}");
+	libvirt_gets(&b, "{\"status\": \"active\", \"ram\": {\"total\": 5}}");
 	/* Done, says QEMU, but its pipe is not at its end yet. */
 	say(b.qemu, EVENT("completed"));
 	not_yet(&b, b.from_libvirt, "completed");
@@ -323,6 +328,57 @@ static void test_save_fails(void **state)
 	qemu_gets(&b, "query-migrate");
 	qemu_answers(&b, "\"return\": {\"status\": \"completed\"}");
 	libvirt_gets(&b, "{\"status\":\"failed\",\"error-desc\":\"shieldvm: ");
+	end(&b);
+}
+
+/* QEMU had all of it in its pipe when the transfer failed, and never meets a closed one. */
+static void test_save_fails_unseen(void **state)
+{
+	(void)state;
+	struct bed b;
+	int pipes[2];
+	start(&b);
+	assert_int_equal(pipe(pipes), 0);
+	begin_save(&b, pipes[1]);
+	close(pipes[1]);
+	assert_int_equal(write(b.qemus_fd, state_bytes, 1000), 1000);
+	close(pipes[0]);
+	not_yet(&b, b.from_libvirt, "MIGRATION");
+	fd_close(&b.qemus_fd);
+	/* Another one has to wait until QEMU has said how this one ended: its word would be taken
+	 * for that one's end. */
+	assert_int_equal(pipe(pipes), 0);
+	hand_over(&b, "migrate", pipes[1]);
+	close(pipes[1]);
+	libvirt_gets(&b, OK);
+	say(b.libvirt, MIGRATE);
+	libvirt_gets(&b, "on its way already");
+	say(b.qemu, EVENT("completed"));
+	libvirt_gets(&b, "\"status\":\"failed\"");
+	not_yet(&b, b.from_libvirt, "completed");
+	say(b.libvirt, "{\"execute\":\"query-migrate\"}\n");
+	qemu_gets(&b, "query-migrate");
+	qemu_answers(&b, "\"return\": {\"status\": \"completed\"}");
+	libvirt_gets(&b, "{\"status\":\"failed\",\"error-desc\":\"shieldvm: ");
+
+	/* What QEMU says before it was asked is about nothing. */
+	say(b.libvirt, MIGRATE);
+	qemu_gets(&b, "shieldvm-state");
+	say(b.qemu, EVENT("completed"));
+	not_yet(&b, b.from_libvirt, "completed");
+	qemu_answers(&b, OK);
+	qemu_gets(&b, "{\"execute\":\"migrate\"");
+	qemu_answers(&b, OK);
+	libvirt_gets(&b, OK);
+	fd_close(&b.qemus_fd);
+	/* Its pipe has ended, and that is no end. */
+	not_yet(&b, b.from_libvirt, "MIGRATION");
+	say(b.qemu, EVENT("cancelled"));
+	libvirt_gets(&b, "\"cancelled\"}}\r\n");
+	char text[4096];
+	assert_int_equal(read(pipes[0], text, sizeof(text)),
+			 STREAM_STATE_KEY_BYTES + STREAM_HEADER_BYTES);
+	close(pipes[0]);
 	end(&b);
 }
 
@@ -419,6 +475,8 @@ static void test_restore(void **state)
 	/* Authentic to the end, but QEMU has not taken it in. */
 	say(b.libvirt, CONT);
 	libvirt_gets(&b, "shieldvm: state.unverified: ");
+	say(b.libvirt, "{\"execute\":\"system_wakeup\"}\n");
+	libvirt_gets(&b, "shieldvm: state.unverified: ");
 	say(b.qemu, EVENT("completed"));
 	libvirt_gets(&b, "\"completed\"}}\r\n");
 	say(b.libvirt, CONT);
@@ -428,6 +486,28 @@ static void test_restore(void **state)
 	/* The file was for once. */
 	say(b.libvirt, INCOMING);
 	libvirt_gets(&b, "shieldvm: migration.unsealed: ");
+	end(&b);
+}
+
+/* All of it was authentic, and QEMU cannot use it. */
+static void test_restore_unusable(void **state)
+{
+	(void)state;
+	struct bed b;
+	static uint8_t have[STATE_BYTES + 1];
+	int file = saved();
+	start(&b);
+	begin_restore(&b, file);
+	assert_int_equal(qemu_reads(&b, have, sizeof(have)), STATE_BYTES);
+	not_yet(&b, b.from_libvirt, "MIGRATION");
+	say(b.qemu, EVENT("failed"));
+	libvirt_gets(&b, "\"failed\"}}\r\n");
+	say(b.libvirt, "{\"execute\":\"query-migrate\"}\n");
+	qemu_gets(&b, "query-migrate");
+	qemu_answers(&b, "\"return\": {\"status\": \"failed\", \"error-desc\": \"x\"}");
+	libvirt_gets(&b, "\"error-desc\": \"x\"");
+	say(b.libvirt, CONT);
+	libvirt_gets(&b, "shieldvm: state.unverified: ");
 	end(&b);
 }
 
@@ -620,8 +700,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_save),
 		cmocka_unit_test(test_save_fails),
+		cmocka_unit_test(test_save_fails_unseen),
 		cmocka_unit_test(test_save_without_end),
 		cmocka_unit_test(test_restore),
+		cmocka_unit_test(test_restore_unusable),
 		cmocka_unit_test(test_restore_forged),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_dump),
