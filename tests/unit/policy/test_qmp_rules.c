@@ -94,6 +94,8 @@ static const struct row ROWS[] = {
 	BOTH("migrate-set-parameters", "'cpr-exec-command':['/bin/sh','-c','x']",
 	     "monitor.unknown"),
 	BOTH("migrate-set-parameters", "'max-bandwidth':1,'mode':'cpr-exec'", "monitor.unknown"),
+	BOTH("migrate-set-capabilities", "'capabilities':[{'capability':'events','state':false}]",
+	     "monitor.form"),
 	BOTH("migrate-set-capabilities", "'capabilities':{}", "monitor.form"),
 	BOTH("migrate", "", "migration.unsealed"),
 	BOTH("migrate-incoming", "'uri':'tcp:[::]:49152'", "migration.unsealed"),
