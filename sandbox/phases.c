@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -79,6 +80,10 @@ int phases_early(int keep_fd, struct fault *f)
 		rc = set_limit(RLIMIT_NOFILE, "the number of descriptors", PHASES_NOFILE, f);
 	if (rc < 0)
 		return rc;
+	/* All threads out of one heap: where a thread has one of its own, glibc asks for the
+	 * kernel's overcommit policy when it first gives memory back, in /proc. */
+	if (mallopt(M_ARENA_MAX, 1) != 1)
+		return fault_set(f, ERR_STATE, "malloc cannot be set up");
 	reset_signals();
 	if (clearenv() != 0 || chdir("/") < 0)
 		return fault_set(f, -errno, "the environment cannot be left: %s", err_text(-errno));

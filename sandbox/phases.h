@@ -32,7 +32,7 @@
 /*
  * Phase early.  Descriptors 0 to 2 lead to /dev/null afterwards, KEEP_FD (> 2) stays, all others
  * are closed.  The umask is 077, the working folder /, every signal has its default action and none
- * is blocked, except that SIGPIPE, SIGHUP and SIGXFSZ are ignored.
+ * is blocked, except that SIGPIPE, SIGHUP and SIGXFSZ are ignored.  Threads share one heap.
  */
 int phases_early(int keep_fd, struct fault *f) MUST_CHECK;
 

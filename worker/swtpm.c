@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
@@ -250,7 +251,8 @@ static int watch_signals(struct swtpm *s, struct fault *f)
 	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (s->signals < 0 || setrlimit(RLIMIT_CORE, &none) < 0 ||
+	/* One heap for all threads: see phases_early(). */
+	if (s->signals < 0 || mallopt(M_ARENA_MAX, 1) != 1 || setrlimit(RLIMIT_CORE, &none) < 0 ||
 	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return fault_set(f, -errno, "this process cannot be set up: %s", err_text(-errno));
 	return 0;

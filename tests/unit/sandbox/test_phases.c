@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -210,6 +212,45 @@ static void test_seal(void **state)
 	assert_int_equal(WTERMSIG(status), SIGSYS);
 }
 
+static sem_t thread_is_up, seal_is_on;
+
+/* More than malloc(3) keeps, in pieces that it does not map one by one. */
+static void *give_back(void *arg)
+{
+	void *pieces[32];
+	sem_post(&thread_is_up);
+	sem_wait(&seal_is_on);
+	for (size_t i = 0; i < 32; i++)
+		pieces[i] = memset(malloc(60000), 1, 60000);
+	for (size_t i = 0; i < 32; i++)
+		free(pieces[i]);
+	*(int *)arg = 1;
+	return NULL;
+}
+
+static int sealed_heap_child(void)
+{
+	struct fault f = { 0 };
+	pthread_t thread;
+	int keep = open("/dev/null", O_RDONLY), done = 0;
+	CHECK(phases_early(keep, &f) == 0);
+	CHECK(sem_init(&thread_is_up, 0, 0) == 0 && sem_init(&seal_is_on, 0, 0) == 0);
+	CHECK(phases_enter(TEST_UID, &f) == 0);
+	CHECK(pthread_create(&thread, NULL, give_back, &done) == 0);
+	CHECK(sem_wait(&thread_is_up) == 0);
+	const struct sealed *sealed = NULL;
+	CHECK(phases_seal(&filter_worker, &sealed, &f) == 0);
+	sem_post(&seal_is_on);
+	pthread_join(thread, NULL);
+	return !done;
+}
+
+static void test_sealed_heap(void **state)
+{
+	(void)state;
+	assert_exits_0(sealed_heap_child);
+}
+
 /* Parent makes a child that follows it and then dies: the grandchild must be killed, which closes
  * the pipe. */
 static void test_follow_parent(void **state)
@@ -271,6 +312,7 @@ int main(void)
 		cmocka_unit_test(test_enter_refuses_low_uids),
 		cmocka_unit_test(test_seal_needs_enter),
 		cmocka_unit_test(test_seal),
+		cmocka_unit_test(test_sealed_heap),
 		cmocka_unit_test(test_follow_parent),
 		cmocka_unit_test(test_follow_wrong_parent),
 	};
