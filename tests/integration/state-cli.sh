@@ -199,6 +199,10 @@ check 'a dump proves nothing about who made it' grep -q 'Who made it is not prov
 expect 0 'complete and unaltered' state verify dump --key owner.jwk --protector vm.xml
 IN=bare expect 0 'authentic and complete' state verify - --protector vm.xml
 checks=$((checks + 1))
+{ head -c 100 /dev/zero; cat save; } >behind
+python3 -c 'import os, sys; os.lseek(0, 100, 0); os.execv(sys.argv[1], sys.argv[1:])' \
+	"$shieldvm" state verify - <behind >out 2>err || fail "a save in the midst of a file: $(cat err)"
+checks=$((checks + 1))
 (head -c 5 save; sleep 0.3; tail -c +6 save | head -c 70000; sleep 0.3; tail -c +70006 save) |
 	"$shieldvm" state verify - >out 2>err || fail "a save through a slow pipe: $(cat err)"
 
@@ -401,6 +405,7 @@ check 'twice is as once' test "$before" = "$(sha256sum shredded)"
 cp dump shredded
 expect 0 'nobody can open' state shred shredded --yes
 expect 1 'was shredded' state verify shredded --key owner.jwk
+expect 1 'was shredded' state verify shredded
 expect 1 'neither' state shred vm.xml --yes
 check 'a foreign file stays' grep -q protector vm.xml
 expect 1 'not sealed' state shred unsealed --yes
