@@ -215,7 +215,8 @@ static void test_signals_and_stack(void **state)
 	struct pool *p = NULL;
 	sigset_t before, after;
 	struct looker l = { .job = { .run = look, .notify_fd = -1 } };
-	pthread_sigmask(SIG_SETMASK, NULL, &before);
+	sigemptyset(&before);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	assert_int_equal(pool_new(1, &p), 0);
 	pthread_sigmask(SIG_SETMASK, NULL, &after);
 	pool_submit(p, &l.job);
@@ -223,7 +224,7 @@ static void test_signals_and_stack(void **state)
 	assert_int_equal(l.deep, 14);
 	for (size_t i = 0; i < sizeof(SIGNALS) / sizeof(SIGNALS[0]); i++) {
 		assert_int_equal(sigismember(&l.blocked, SIGNALS[i]), 1);
-		assert_int_equal(sigismember(&after, SIGNALS[i]), sigismember(&before, SIGNALS[i]));
+		assert_int_equal(sigismember(&after, SIGNALS[i]), 0);
 	}
 	pool_free(p);
 }
@@ -235,11 +236,12 @@ static void test_sleeps(void **state)
 	struct pool *p = NULL;
 	struct timespec a, b;
 	assert_int_equal(pool_new(POOL_THREADS_MAX, &p), 0);
+	usleep(50 * 1000); /* all have come to wait */
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
-	usleep(200 * 1000);
+	usleep(500 * 1000);
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
 	int64_t us = (int64_t)(b.tv_sec - a.tv_sec) * 1000000 + (b.tv_nsec - a.tv_nsec) / 1000;
-	assert_in_range(us, 0, 50 * 1000);
+	assert_in_range(us, 0, 5 * 1000); /* a busy machine leaves a busy loop more */
 	pool_free(p);
 }
 
