@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# shellcheck shell=bash disable=SC2154 # what bed.sh sets
+# shellcheck shell=bash disable=SC2034,SC2154 # results are left in variables; what bed.sh sets
 # Functions for the tests of saved state (sourced after bed.sh): guests that hold known canaries in
 # every place a state has, in pairs of a shielded VM and its unshielded twin, and the checks of files.
 #
