@@ -295,6 +295,8 @@ static void judge_node(struct qmp_judgement *j, json_t *node)
 			qmp_met(j, "device.filesystem");
 		if (name && strcmp(name, "nvme") == 0)
 			qmp_met(j, "device.hostdev");
+		if (name && has_prefix(name, "virtio-blk-vhost-"))
+			qmp_met(j, "device.vhost-user");
 		if (!name || !qemu_name_is_blockdev(name))
 			qmp_met(j, "qemu.blockdev");
 	}
@@ -404,6 +406,28 @@ int qmp_bypasses_worker(const char *name)
 	return name && strcmp(name, "mapped-ram") == 0;
 }
 
+/* What libvirt switches on. */
+static int is_capability(const char *name)
+{
+	static const char *const CAPABILITIES[] = {
+		"auto-converge",
+		"compress",
+		"dirty-bitmaps",
+		"events",
+		"late-block-activate",
+		"multifd",
+		"pause-before-switchover",
+		"postcopy-preempt",
+		"postcopy-ram",
+		"rdma-pin-all",
+		"return-path",
+		"switchover-ack",
+		"xbzrle",
+		"zero-copy-send",
+	};
+	return is_one_of(name, CAPABILITIES, N(CAPABILITIES));
+}
+
 void judge_migrate_capabilities(struct qmp_judgement *j, json_t *arguments)
 {
 	const json_t *list = json_object_get(arguments, "capabilities"), *entry;
@@ -413,10 +437,14 @@ void judge_migrate_capabilities(struct qmp_judgement *j, json_t *arguments)
 	json_array_foreach(list, i, entry)
 	{
 		const char *name = text_of(j, entry, "capability");
-		if (name && qmp_bypasses_worker(name) && is_on(entry, "state"))
+		if (!name)
+			continue;
+		if (is_on(entry, "state") && qmp_bypasses_worker(name))
 			qmp_met(j, "state.save");
+		else if (is_on(entry, "state") && !is_capability(name))
+			qmp_met(j, "monitor.unknown");
 		/* The worker would never hear that QEMU is done. */
-		if (name && strcmp(name, "events") == 0 && !is_on(entry, "state"))
+		if (!is_on(entry, "state") && strcmp(name, "events") == 0)
 			qmp_met(j, "monitor.form");
 	}
 }

@@ -89,6 +89,11 @@ static const struct row ROWS[] = {
 	     "'capabilities':[{'capability':'mapped-ram','state':true}]", "state.save"),
 	PASSES("migrate-set-capabilities",
 	       "'capabilities':[{'capability':'mapped-ram','state':false}]"),
+	PASSES("migrate-set-capabilities",
+	       "'capabilities':[{'capability':'x-ignore-shared','state':false},"
+	       "{'capability':'multifd','state':true}]"),
+	BOTH("migrate-set-capabilities",
+	     "'capabilities':[{'capability':'x-ignore-shared','state':true}]", "monitor.unknown"),
 	PASSES("migrate-set-parameters", "'max-bandwidth':9223372036853727232"),
 	PASSES("migrate-set-parameters", "'multifd-channels':2,'multifd-compression':'none'"),
 	BOTH("migrate-set-parameters", "'cpr-exec-command':['/bin/sh','-c','x']",
@@ -212,6 +217,8 @@ static const struct row ROWS[] = {
 	     "memory.peek"),
 	BOTH("blockdev-add", "'driver':'file','filename':'/x/../proc/1/mem'", "memory.peek"),
 	BOTH("blockdev-add", "'driver':'host_device','filename':'/dev/mem'", "memory.peek"),
+	BOTH("blockdev-add", "'driver':'virtio-blk-vhost-vdpa','path':'/dev/vhost-vdpa-0'",
+	     "device.vhost-user"),
 	/* What QEMU has open, and QEMU's folder is the root one. */
 	BOTH("blockdev-add", "'driver':'file','filename':'/dev/fd/9'", "memory.peek"),
 	BOTH("blockdev-add", "'driver':'file','filename':'/dev//.///fd/9'", "memory.peek"),
