@@ -391,7 +391,7 @@ static void test_save_without_end(void **state)
 	int file = temporary();
 	start(&b);
 	begin_save(&b, file);
-	qemu_writes(&b, 2 * STREAM_RECORD_BYTES);
+	qemu_writes(&b, 2 * STREAM_RECORD_BYTES + 1000);
 	fd_close(&b.qemus_fd);
 	for (int i = 0; i < 30; i++)
 		step(&b);
