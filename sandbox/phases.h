@@ -23,9 +23,10 @@
 #define PHASES_NOFILE 64 /* descriptors a worker or broker may have */
 
 /*
- * Threads and processes of a VM's uid.  One VM has three (broker, worker, data thread), but the
- * kernel counts a uid over all mount and network namespaces of the machine, and hosts that share
- * one (the tests') share uids.  After sealing the filters allow no new process at all.
+ * Threads and processes of a VM's uid.  One VM has up to eight (broker, worker, and its threads for
+ * data, state and records), but the kernel counts a uid over all mount and network namespaces of
+ * the machine, and hosts that share one (the tests') share uids.  After sealing the filters allow
+ * no new process at all.
  */
 #define PHASES_NPROC  96
 
