@@ -18,6 +18,7 @@ enum { SLOT_LINK, SLOT_LIFELINE, SLOT_CTRL, SLOT_MONITOR };
 struct loop {
 	const struct loop_config *config;
 	struct ctrl *ctrl; /* NULL once QEMU has closed it */
+	int launched;	   /* the broker has said what kind of start this is */
 	int64_t grace_ms;  /* deadline for QEMU's end, -1 while ctrl is open */
 };
 
@@ -60,6 +61,7 @@ static int serve_link(struct loop *l)
 		carry_launched(l->config->carry, said.order.incoming != 0, fds + 1,
 			       said.order.incoming_fd, n_fds - 1);
 		monitor_listen(l->config->monitor, fd_take(&fds[0]));
+		l->launched = 1;
 		rc = 0;
 	} else if (got > 0 && report_is_answer(&said, (size_t)got) && n_fds == 0) {
 		rc = 0;
@@ -84,7 +86,8 @@ static const char *turn(struct loop *l, int *rc)
 					 { .fd = -1 } };
 	slots[SLOT_LINK].events = POLLIN;
 	monitor_slots(l->config->monitor, slots + SLOT_MONITOR);
-	if (l->ctrl)
+	/* Not before it is known which states the vTPM may take. */
+	if (l->ctrl && l->launched)
 		slots[SLOT_CTRL] = (struct pollfd){ ctrl_fd(l->ctrl), ctrl_events(l->ctrl), 0 };
 	if (poll(slots, N_SLOTS, timeout_ms(l)) < 0) {
 		*rc = errno == EINTR ? 0 : -errno;
@@ -95,9 +98,9 @@ static const char *turn(struct loop *l, int *rc)
 	if (slots[SLOT_LIFELINE].revents)
 		return "QEMU has ended";
 	monitor_serve(l->config->monitor, slots + SLOT_MONITOR);
-	if (l->ctrl)
+	if (l->ctrl && l->launched)
 		serve_ctrl(l);
-	else if (clock_left_ms(l->grace_ms) == 0)
+	else if (!l->ctrl && clock_left_ms(l->grace_ms) == 0)
 		return "QEMU runs on without its TPM, and is killed";
 	return NULL;
 }
