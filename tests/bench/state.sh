@@ -41,12 +41,23 @@ fill() {
 	check "$1: its memory is being filled" guest_script "$1" <<-'GUEST'
 		touch /run/stay
 		mount -o remount,size=100% /tmp
+		# Emulated, the kernel's generator is slow: 32 MiB of it, again and again. Nobody compresses here.
+		head -c 32768k /dev/urandom >/run/some
 		free=$(sed -n 's/^MemFree: *\([0-9]*\) kB/\1/p' /proc/meminfo)
-		(head -c $((free - 48 * 1024))k /dev/urandom >/tmp/fill; touch /run/filled) >/dev/null 2>&1 &
+		count=$(((free - 160 * 1024) / 32768))
+		(
+			i=0
+			while [ $i -lt $count ]; do
+				dd if=/run/some of=/tmp/fill bs=1M seek=$((i * 32)) conv=notrunc
+				i=$((i + 1))
+			done
+			touch /run/filled
+		) >/dev/null 2>&1 &
 	GUEST
 }
 
 is_full() {
+	sleep 2
 	guest_run "$(state_uuid "$1")" test -e /run/filled
 }
 
