@@ -27,6 +27,12 @@ void bytes_text(uint64_t bytes, char text[static BYTES_TEXT_SIZE])
 		snprintf(text, BYTES_TEXT_SIZE, "%.1f %s", amount, UNITS[unit]);
 }
 
+/* What is too large is the largest: C leaves that conversion undefined. */
+static uint64_t whole(double x)
+{
+	return x < 1e19 ? (uint64_t)x : UINT64_MAX;
+}
+
 static void time_text(uint64_t seconds, char text[static 32])
 {
 	if (seconds < 100)
@@ -55,11 +61,11 @@ void progress_text(uint64_t done, uint64_t total, int64_t elapsed_ms,
 	if (elapsed_ms < RATE_AFTER_MS || done == 0 || n >= PROGRESS_TEXT_MAX)
 		return;
 	double per_ms = (double)done / (double)elapsed_ms;
-	bytes_text((uint64_t)(per_ms * 1000), rate);
+	bytes_text(whole(per_ms * 1000), rate);
 	n += (size_t)snprintf(text + n, PROGRESS_TEXT_MAX - n, "  %s/s", rate);
 	if (!total || done > total || n >= PROGRESS_TEXT_MAX)
 		return;
-	time_text((uint64_t)((double)(total - done) / per_ms / 1000 + 0.5), left);
+	time_text(whole((double)(total - done) / per_ms / 1000 + 0.5), left);
 	snprintf(text + n, PROGRESS_TEXT_MAX - n, "  %s left", left);
 }
 

@@ -153,6 +153,22 @@ static int spawn(struct call *c, const struct folders *folders, uid_t qemu, stru
 	return record_key_use(c, made, f);
 }
 
+/*
+ * Open the VM's folders.  If its lock is held all the while by a worker whose launcher does not
+ * come, that is left over from a start that a libvirtd did not live to finish, and gives way.
+ */
+static int open_folders(const struct call *c, struct folders *folders, struct fault *f)
+{
+	struct control_reply reply;
+	struct fault ignored = { 0 };
+	int rc = folders_open(c->facts->vm, folders, f);
+	if (rc != ERR_STATE || control_ask(c->facts->vm, CONTROL_STATUS, &reply, &ignored) < 0 ||
+	    reply.launched || control_stop(c->facts->vm, &ignored) < 0)
+		return rc;
+	*f = (struct fault){ 0 };
+	return folders_open(c->facts->vm, folders, f);
+}
+
 static int prepare(struct call *c, struct fault *f)
 {
 	CLEANUP_FOLDERS struct folders folders = { -1, -1, -1, 0 };
@@ -164,7 +180,7 @@ static int prepare(struct call *c, struct fault *f)
 		rc = qemu_uid(&qemu, f);
 	}
 	if (rc >= 0)
-		rc = folders_open(c->facts->vm, &folders, f);
+		rc = open_folders(c, &folders, f);
 	if (rc == ERR_STATE)
 		c->rule = "vm.running";
 	if (rc < 0)

@@ -101,8 +101,10 @@ for pid in "$broker" "$worker"; do
 		"! ls -l /proc/$pid/fd | grep -vE ' (socket|anon_inode|pipe):| /dev/null$| $state| /var/log/shieldvm/$uuid.log$| $run/lock$|^total$audit'"
 done
 check 'the broker holds nothing of the state' bash -c "! ls -l /proc/$broker/fd | grep -q $state"
-refused 'a second prepare of the same VM' 'another worker of this VM still runs' hook prepare
-check 'the first one is not harmed' test "$(workers)" = 2
+# As after a libvirtd that was killed before it started QEMU.
+check 'a second prepare of the same VM takes the place of one that nobody launched' hook prepare
+check 'of which nothing is left' test "$(workers)" = 2
+check 'it is another one' bash -c "! kill -0 $broker 2>/dev/null"
 check 'status finds it' shieldvm status $uuid
 check 'start' hook start
 refused 'started without a launcher' 'without shieldvm-launch' hook started
