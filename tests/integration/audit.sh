@@ -52,7 +52,8 @@ check 'the first start is on record' events key-use tpm-made
 check '... and signed' signed
 cat >$work/launcher.py <<'PY'
 # Asks for the vTPM as shieldvm-launch does (base/spawn.h).
-import array, socket, struct, sys, uuid
+# With a file to write to it then stays, as QEMU would.
+import array, socket, struct, sys, time, uuid
 monitor = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 monitor.bind("")
 monitor.listen(1)
@@ -62,6 +63,9 @@ s.connect(f"/run/shieldvm/{sys.argv[1]}/launch.sock")
 s.sendmsg([struct.pack("=II", 0x53485644, 3) + uuid.UUID(sys.argv[2]).bytes + bytes(20)],
           [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [monitor.fileno()]))])
 rc, = struct.unpack_from("=i", s.recv(4096), 8)
+if rc == 0 and len(sys.argv) > 3:
+    open(sys.argv[3], "w").write("launched")
+    time.sleep(60)
 sys.exit(rc != 0)
 PY
 adds_one 'a launcher that nobody announced' launch.unannounced python3 $work/launcher.py $uuid $uuid
@@ -72,7 +76,11 @@ check '... on record' events start
 check '... and signed' signed
 check 'the log is whole' shieldvm audit verify
 adds_one 'a start without launcher' launch.bypassed hook started
+python3 $work/launcher.py $uuid $uuid $work/launched &
+launcher=$!
+check 'a launcher has the vTPM' until_true 10 test -s $work/launched
 adds_one 'a second prepare' vm.running hook prepare
+kill $launcher
 check 'release' hook release
 check 'the end is on record' events stop
 check 'the second start too' hook prepare
