@@ -62,7 +62,8 @@ s.settimeout(10)
 s.connect(f"/run/shieldvm/{sys.argv[1]}/launch.sock")
 s.sendmsg([struct.pack("=II", 0x53485644, 3) + uuid.UUID(sys.argv[2]).bytes + bytes(20)],
           [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [monitor.fileno()]))])
-rc, = struct.unpack_from("=i", s.recv(4096), 8)
+reply = s.recvmsg(4096, socket.CMSG_SPACE(64))
+rc, = struct.unpack_from("=i", reply[0], 8)
 if rc == 0 and len(sys.argv) > 3:
     open(sys.argv[3], "w").write("launched")
     time.sleep(60)
