@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,7 +24,10 @@ void log_open(int fd, const char *ident, enum log_level level)
 	log_fd = fd;
 	log_ident = ident;
 	log_max_level = level;
-	log_pid = (long)getpid();
+	/* The host's name for this process, which getpid(2) does not tell in a PID namespace. */
+	char self[16] = "";
+	ssize_t n = readlink("/proc/self", self, sizeof(self) - 1);
+	log_pid = n > 0 ? strtol(self, NULL, 10) : (long)getpid();
 	/* The first gmtime_r() of a process reads /etc/localtime, which a sealed one cannot. */
 	struct tm tm;
 	gmtime_r(&(time_t){ 0 }, &tm);

@@ -2,16 +2,19 @@
 /*
  * What shieldvm's own programs on one host say to each other: message shapes only, no code.
  *
- * Three conversations, all over AF_UNIX SOCK_SEQPACKET, one struct a message, host byte order (same
- *machine, same build; `magic` and `version` catch a half-upgraded host):
+ * Three conversations, all over AF_UNIX SOCK_SEQPACKET, one struct a message, host byte order
+ * (same machine, same build; `magic` and `version` catch a half-upgraded host):
  *
- *  spawn    hook -> worker, over the socket the worker inherits as descriptor SPAWN_FD.  The hook
- *sends one spawn_request with the protector's text behind it; the worker answers with any number of
- *	     SPAWN_SIGN_EK (each answered by the hook with a certificate), then one SPAWN_READY or
- *SPAWN_REFUSED. The socket is then closed: nothing of libvirtd's stays open in the worker. launch
- *launcher -> broker, PATH_RUN/UUID/launch.sock.  One launch_request, one launch_reply; on success
- *the reply carries QEMU's end of the vTPM's control channel (SCM_RIGHTS).  Given once. control
- *hook, shieldvm -> broker, PATH_RUN/UUID/control.sock (root only).  One request, one reply.
+ *  spawn: hook -> worker, over the socket the worker inherits as descriptor SPAWN_FD.  The hook
+ *      sends one spawn_request with the protector's text behind it; the worker answers with any
+ *      number of SPAWN_SIGN_EK (each answered by the hook with a certificate), then one
+ *      SPAWN_READY or SPAWN_REFUSED.  The socket is then closed: nothing of libvirtd's stays
+ *      open in the worker.
+ *  launch: launcher -> broker, PATH_RUN/UUID/launch.sock.  One launch_request, one
+ *      launch_reply; on success the reply carries QEMU's end of the vTPM's control channel
+ *      (SCM_RIGHTS).  Given once.
+ *  control: hook, shieldvm -> broker, PATH_RUN/UUID/control.sock (root only).  One request, one
+ *      reply.
  */
 #ifndef SHIELDVM_BASE_SPAWN_H
 #define SHIELDVM_BASE_SPAWN_H
@@ -19,11 +22,15 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/protections.h"
 #include "base/uuid.h"
 
-#define SPAWN_MAGIC   0x53485644U /* "SHVD" */
-#define SPAWN_VERSION 3
-#define SPAWN_FD      3
+#define SPAWN_MAGIC	  0x53485644U /* "SHVD" */
+#define SPAWN_VERSION	  5
+#define SPAWN_FD	  3
+/* All of the environment that the worker starts with; the second with the value "1". */
+#define SPAWN_ENVIRONMENT "OPENSSL_CONF=/dev/null"
+#define SPAWN_BIND	  "LD_BIND_NOW"
 #define SPAWN_NAME_MAX                                                                             \
 	256 /* bytes of a domain's name, with the NUL; longer names are cut for the log */
 #define SPAWN_MESSAGE_MAX 131072
@@ -39,6 +46,7 @@ struct spawn_request {
 	uint32_t worker_uid; /* this VM's, also its gid */
 	uint32_t qemu_uid;   /* who may launch, besides root */
 	uint32_t may_be_new; /* 1: absent vTPM state is manufactured */
+	uint32_t comes;	     /* 1: the VM, and its vTPM's state, is to come from another host */
 	uint32_t protector_bytes;
 	char name[SPAWN_NAME_MAX]; /* the domain's, for the log and `shieldvm status` */
 				   /* protector_bytes of text follow */
@@ -115,7 +123,8 @@ struct control_reply {
 	uint32_t started;  /* 1: and libvirt has said since that its start succeeded */
 	int32_t worker_pid, broker_pid, qemu_pid;
 	uint32_t worker_uid;
-	uint64_t started_s; /* seconds since the epoch */
+	uint64_t started_s;		   /* seconds since the epoch */
+	struct protections worker, broker; /* the worker's once its level is known */
 	char name[SPAWN_NAME_MAX];
 	char text[FAULT_TEXT_MAX];
 };

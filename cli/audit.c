@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/paths.h"
 #include "cli/cli.h"
+#include "cli/options.h"
 
 #define HOST_LOG    PATH_LOG "/" AUDIT_LOG_NAME
 #define HOST_HEAD   PATH_REGISTRY "/" AUDIT_HEAD_NAME
@@ -57,7 +58,7 @@ static int take_option(int c, struct audit_options *o, struct fault *f)
 int audit_options(int argc, char **argv, const char *takes, struct audit_options *out,
 		  struct fault *f)
 {
-	static const struct option OPTIONS[] = { { "help", no_argument, NULL, 'h' },
+	static const struct option OPTIONS[] = { { "help", no_argument, NULL, OPTIONS_HELP },
 						 { "vm", required_argument, NULL, 'v' },
 						 { "since", required_argument, NULL, 's' },
 						 { "json", no_argument, NULL, 'j' },
@@ -67,19 +68,12 @@ int audit_options(int argc, char **argv, const char *takes, struct audit_options
 						 { "host-key", required_argument, NULL, 'k' },
 						 { 0 } };
 	*out = (struct audit_options){ 0 };
-	for (int c; (c = cli_option(argc, argv, OPTIONS, f)) != -1;) {
-		if (c == 'h')
-			return CLI_HELP;
-		if (c < 0)
-			return c;
-		if (!strchr(takes, c))
-			return fault_set(f, ERR_USAGE, "%s: there is no option '%s' (see --help)",
-					 argv[0], c == 'o' ? "-o" : argv[optind - 1]);
-		int rc = take_option(c, out, f);
-		if (rc < 0)
+	for (int c; (c = options_next(argc, argv, OPTIONS, takes, f)) != OPTIONS_END;) {
+		int rc = c < 0 || c == OPTIONS_HELP ? c : take_option(c, out, f);
+		if (rc != 0)
 			return rc;
 	}
-	return cli_operands(argc, argv, 0, "", f);
+	return options_operands(argc, argv, 0, "", f);
 }
 
 /* ---- Show ----------------------------------------------------------------------------------- */

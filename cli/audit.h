@@ -16,7 +16,7 @@ struct audit_options {
 
 /*
  * Parse the options named in TAKES, a string of their letters: v(m), s(ince), j(son), l(og), e
- * (head), a(nchor), k (host-key).  ERR_USAGE, CLI_HELP.
+ * (head), a(nchor), k (host-key).  ERR_USAGE, OPTIONS_HELP.
  */
 int audit_options(int argc, char **argv, const char *takes, struct audit_options *out,
 		  struct fault *f) MUST_CHECK;

@@ -11,35 +11,6 @@
 #include "base/fd.h"
 #include "policy/qmp_rules.h"
 
-int cli_option(int argc, char **argv, const struct option *options, struct fault *f)
-{
-	int index = 0;
-	opterr = 0;
-	/* ':' first: a missing value is told from an unknown option. */
-	int c = getopt_long(argc, argv, ":ho:", options, &index);
-	if (c == ':')
-		return fault_set(f, ERR_USAGE, "%s: option '%s' needs a value", argv[0],
-				 argv[optind - 1]);
-	if (c != '?')
-		return c;
-	if (optopt && optopt < 0x80 && argv[optind - 1][1] != '-')
-		return fault_set(f, ERR_USAGE, "%s: there is no option '-%c' (see --help)", argv[0],
-				 optopt);
-	return fault_set(f, ERR_USAGE,
-			 "%s: there is no option '%s', or it takes no value (see --help)", argv[0],
-			 argv[optind - 1]);
-}
-
-int cli_operands(int argc, char **argv, int n, const char *what, struct fault *f)
-{
-	if (argc - optind < n)
-		return fault_set(f, ERR_USAGE, "%s: %s is missing (see --help)", argv[0], what);
-	if (argc - optind > n)
-		return fault_set(f, ERR_USAGE, "%s: '%s' is one argument too many (see --help)",
-				 argv[0], argv[optind + n]);
-	return 0;
-}
-
 int cli_level(const char *text, struct protector_facts *facts, struct fault *f)
 {
 	return level_parse(text, &facts->level) < 0
@@ -51,7 +22,8 @@ int cli_level(const char *text, struct protector_facts *facts, struct fault *f)
 
 int cli_allow(struct protector_facts *facts, const char *id, struct fault *f)
 {
-	if (!domain_rule_allowable(id) && !qmp_rule_allowable(id))
+	if (!domain_rule_allowable(id) && !qmp_rule_allowable(id) &&
+	    strcmp(id, PROTECTOR_COMPRESSION) != 0)
 		return fault_set(f, ERR_USAGE,
 				 "--allow %s: not a rule that an owner may allow (see shieldvm(1),"
 				 " RULES)",
@@ -66,21 +38,42 @@ int cli_allow(struct protector_facts *facts, const char *id, struct fault *f)
 	return 0;
 }
 
-int cli_read_domain(const char *path, struct domain **out, struct fault *f)
+int cli_check_allowed(const struct protector_facts *facts, const char *command, struct fault *f)
 {
-	CLEANUP_BUF struct buf text = BUF_INIT(DOMAIN_XML_MAX);
+	for (size_t i = 0; i < facts->n_allow; i++) {
+		if (!protector_may_allow(facts->level, facts->allow[i]))
+			return fault_set(f, ERR_USAGE,
+					 "%s: nothing but " PROTECTOR_COMPRESSION
+					 " can be allowed at level shielded; use --level"
+					 " encryption-supported",
+					 command);
+	}
+	return 0;
+}
+
+int cli_read(const char *path, const char *what, struct buf *text, const char **name,
+	     struct fault *f)
+{
 	int standard_input = strcmp(path, "-") == 0;
-	const char *name = standard_input ? "standard input" : path;
+	*name = standard_input ? "standard input" : path;
 	CLEANUP_FD int fd = standard_input ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
 					   : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
-		return fault_set(f, -errno, "%s: %s", name, err_text(-errno));
-	int rc = fd_read_all(fd, &text);
+		return fault_set(f, -errno, "%s: %s", *name, err_text(-errno));
+	int rc = fd_read_all(fd, text);
 	if (rc == ERR_LIMIT)
-		return fault_set(f, rc, "%s: larger than the %d bytes a domain may have", name,
-				 DOMAIN_XML_MAX);
+		return fault_set(f, rc, "%s: larger than the %zu bytes %s may have", *name,
+				 text->max, what);
+	return rc < 0 ? fault_set(f, rc, "%s: %s", *name, err_text(rc)) : 0;
+}
+
+int cli_read_domain(const char *path, struct domain **out, struct fault *f)
+{
+	CLEANUP_BUF struct buf text = BUF_INIT(DOMAIN_XML_MAX);
+	const char *name;
+	int rc = cli_read(path, "a domain", &text, &name, f);
 	if (rc < 0)
-		return fault_set(f, rc, "%s: %s", name, err_text(rc));
+		return rc;
 	rc = domain_parse((const char *)text.data, text.len, out, f);
 	return rc < 0 ? fault_wrap(f, rc, "%s", name) : 0;
 }

@@ -4,19 +4,15 @@
  *
  * A command gets its own words (argv[0] is its last word, "init" in `shieldvm host init`), prints
  * its result to stdout, what it did to stderr, and returns 0 or an error with one sentence, which
- * main() prints.  CLI_HELP means that the command's help was asked for.
+ * main() prints.  OPTIONS_HELP (cli/options.h) means that the command's help was asked for.
  */
 #ifndef SHIELDVM_CLI_CLI_H
 #define SHIELDVM_CLI_CLI_H
-
-#include <getopt.h>
 
 #include "base/buf.h"
 #include "base/err.h"
 #include "crypto/jwk.h"
 #include "libvirt/domain.h"
-
-#define CLI_HELP 1
 
 int cmd_audit_show(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_audit_verify(int argc, char **argv, struct fault *f) MUST_CHECK;
@@ -27,6 +23,7 @@ int cmd_key_new(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_key_show(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_key_rewrap(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_lint(int argc, char **argv, struct fault *f) MUST_CHECK;
+int cmd_selftest(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_shield(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_state_inspect(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_state_verify(int argc, char **argv, struct fault *f) MUST_CHECK;
@@ -34,20 +31,21 @@ int cmd_state_open(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_state_shred(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_status(int argc, char **argv, struct fault *f) MUST_CHECK;
 
-/*
- * The next option, as getopt_long(3) without short options: its VAL, -1 at the end, 'h' for --help,
- * or ERR_USAGE with a sentence.
- */
-int cli_option(int argc, char **argv, const struct option *options, struct fault *f) MUST_CHECK;
-
-/* After the options: exactly N operands, named by WHAT ("IN.xml"), or ERR_USAGE with a sentence. */
-int cli_operands(int argc, char **argv, int n, const char *what, struct fault *f) MUST_CHECK;
-
 /* What --level and --allow say, into FACTS; ERR_USAGE or ERR_LIMIT with a sentence. */
 int cli_level(const char *text, struct protector_facts *facts, struct fault *f) MUST_CHECK;
 int cli_allow(struct protector_facts *facts, const char *id, struct fault *f) MUST_CHECK;
+/* What FACTS allow may be allowed at their level; else ERR_USAGE, with COMMAND in the sentence. */
+int cli_check_allowed(const struct protector_facts *facts, const char *command,
+		      struct fault *f) MUST_CHECK;
 
-/* Read and parse the domain in PATH ("-" is standard input); pipes are fine. */
+/*
+ * Read PATH ("-" is standard input; pipes are fine) into TEXT, whose maximum is the most that WHAT
+ * ("a domain") may have.  *NAME, also after a failure: what to call it; PATH's or static.
+ */
+int cli_read(const char *path, const char *what, struct buf *text, const char **name,
+	     struct fault *f) MUST_CHECK;
+
+/* Read, as cli_read(), and parse the domain in PATH. */
 int cli_read_domain(const char *path, struct domain **out, struct fault *f) MUST_CHECK;
 
 /*

@@ -11,20 +11,10 @@
 #include "base/paths.h"
 #include "cli/apparmor.h"
 #include "cli/cli.h"
+#include "cli/options.h"
 #include "crypto/ekca.h"
 
 #define HOST_PUB PATH_HOST_KEY ".pub"
-
-static int no_arguments(int argc, char **argv, struct fault *f)
-{
-	static const struct option OPTIONS[] = { { "help", no_argument, NULL, 'h' }, { 0 } };
-	int c = cli_option(argc, argv, OPTIONS, f);
-	if (c == 'o')
-		return fault_set(f, ERR_USAGE, "%s: there is no option '-o' (see --help)", argv[0]);
-	if (c == 'h')
-		return CLI_HELP;
-	return c == -1 ? cli_operands(argc, argv, 0, "", f) : c;
-}
 
 /*
  * PATH is a folder of root's with MODE; made with its parents (0755) if missing.  MODE 0: whatever
@@ -145,7 +135,7 @@ int cmd_host_init(int argc, char **argv, struct fault *f)
 	CLEANUP_JWK struct jwk *k = NULL;
 	struct stat st;
 
-	int rc = no_arguments(argc, argv, f);
+	int rc = options_none(argc, argv, 0, "", f);
 	if (rc != 0)
 		return rc;
 	if (geteuid() != 0)
@@ -208,7 +198,7 @@ int cmd_host_show(int argc, char **argv, struct fault *f)
 {
 	CLEANUP_JWK struct jwk *k = NULL;
 	CLEANUP_BUF struct buf text = BUF_INIT(JWK_FILE_MAX);
-	int rc = no_arguments(argc, argv, f);
+	int rc = options_none(argc, argv, 0, "", f);
 	if (rc != 0)
 		return rc;
 	if (access(HOST_PUB, F_OK) < 0 && errno == ENOENT)

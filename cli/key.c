@@ -5,28 +5,16 @@
 #include <sys/random.h>
 
 #include "cli/cli.h"
-
-static const struct option HELP_ONLY[] = { { "help", no_argument, NULL, 'h' }, { 0 } };
-
-/* For commands without options: 0, CLI_HELP or ERR_USAGE. */
-static int no_options(int argc, char **argv, struct fault *f)
-{
-	int c = cli_option(argc, argv, HELP_ONLY, f);
-	if (c == 'o')
-		return fault_set(f, ERR_USAGE, "%s: there is no option '-o' (see --help)", argv[0]);
-	return c == 'h' ? CLI_HELP : c == -1 ? 0 : c;
-}
+#include "cli/options.h"
 
 int cmd_key_new(int argc, char **argv, struct fault *f)
 {
 	CLEANUP_JWK struct jwk *k = NULL;
 	char thumbprint[JWK_THUMBPRINT_SIZE];
-	int rc = no_options(argc, argv, f);
+	int rc = options_none(argc, argv, 1, "FILE", f);
 	if (rc != 0)
 		return rc;
-	rc = cli_operands(argc, argv, 1, "FILE", f);
-	if (rc >= 0)
-		rc = jwk_new(&k, f);
+	rc = jwk_new(&k, f);
 	if (rc >= 0)
 		rc = jwk_thumbprint(k, thumbprint);
 	if (rc >= 0)
@@ -61,12 +49,10 @@ int cmd_key_show(int argc, char **argv, struct fault *f)
 	CLEANUP_JWK struct jwk *k = NULL;
 	CLEANUP_BUF struct buf text = BUF_INIT(JWK_FILE_MAX);
 	char thumbprint[JWK_THUMBPRINT_SIZE];
-	int rc = no_options(argc, argv, f);
+	int rc = options_none(argc, argv, 1, "FILE", f);
 	if (rc != 0)
 		return rc;
-	rc = cli_operands(argc, argv, 1, "FILE", f);
-	if (rc >= 0)
-		rc = read_either(argv[optind], &k, f);
+	rc = read_either(argv[optind], &k, f);
 	if (rc >= 0)
 		rc = jwk_thumbprint(k, thumbprint);
 	if (rc >= 0)
@@ -88,6 +74,7 @@ struct rewrap {
 	struct key_list added;
 	size_t n_removed;
 	const char *removed[CLI_HOSTS_MAX];
+	struct protector_facts allowed, forbidden; /* only their rules */
 };
 
 static void rewrap_done(struct rewrap *r)
@@ -102,14 +89,16 @@ static int read_rewrap_options(int argc, char **argv, struct rewrap *r, struct f
 		{ "add-host", required_argument, NULL, 'a' },
 		{ "remove-host", required_argument, NULL, 'r' },
 		{ "new-tpm", no_argument, NULL, 't' },
+		{ "allow", required_argument, NULL, 'l' },
+		{ "forbid", required_argument, NULL, 'f' },
 		{ "output", required_argument, NULL, 'o' },
-		{ "help", no_argument, NULL, 'h' },
+		{ "help", no_argument, NULL, OPTIONS_HELP },
 		{ 0 },
 	};
-	for (int c; (c = cli_option(argc, argv, OPTIONS, f)) != -1;) {
+	for (int c; (c = options_next(argc, argv, OPTIONS, NULL, f)) != OPTIONS_END;) {
 		int rc = 0;
-		if (c == 'h')
-			return CLI_HELP;
+		if (c == OPTIONS_HELP)
+			return c;
 		else if (c == 'w')
 			r->owner = optarg;
 		else if (c == 'o')
@@ -118,6 +107,10 @@ static int read_rewrap_options(int argc, char **argv, struct rewrap *r, struct f
 			r->new_tpm = 1;
 		else if (c == 'a')
 			rc = key_list_add_file(&r->added, optarg, f);
+		else if (c == 'l')
+			rc = cli_allow(&r->allowed, optarg, f);
+		else if (c == 'f')
+			rc = cli_allow(&r->forbidden, optarg, f);
 		else if (c == 'r' && r->n_removed < CLI_HOSTS_MAX)
 			r->removed[r->n_removed++] = optarg;
 		else
@@ -126,14 +119,16 @@ static int read_rewrap_options(int argc, char **argv, struct rewrap *r, struct f
 		if (rc < 0)
 			return rc;
 	}
-	int rc = cli_operands(argc, argv, 1, "XML", f);
+	int rc = options_operands(argc, argv, 1, "XML", f);
 	if (rc >= 0 && !r->owner)
 		return fault_set(f, ERR_USAGE, "%s: --owner FILE is missing (see --help)", argv[0]);
-	if (rc >= 0 && !r->added.n && !r->n_removed && !r->new_tpm)
-		return fault_set(
-			f, ERR_USAGE,
-			"%s: nothing to change: give --add-host, --remove-host or --new-tpm",
-			argv[0]);
+	if (rc >= 0 && !r->added.n && !r->n_removed && !r->new_tpm && !r->allowed.n_allow &&
+	    !r->forbidden.n_allow)
+		return fault_set(f, ERR_USAGE,
+				 "%s: nothing to change: give --add-host, --remove-host, "
+				 "--new-tpm, --allow or "
+				 "--forbid",
+				 argv[0]);
 	return rc;
 }
 
@@ -176,6 +171,24 @@ static int collect_hosts(const struct protector *p, const struct rewrap *r, stru
 			     : 0;
 }
 
+/* The rules that FACTS allow, less those forbidden, plus those allowed. */
+static int change_rules(struct protector_facts *facts, const struct rewrap *r, const char *command,
+			struct fault *f)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < facts->n_allow; i++) {
+		if (!protector_allows(&r->forbidden, facts->allow[i]))
+			memmove(facts->allow[kept++], facts->allow[i], PROTECTOR_RULE_MAX);
+	}
+	facts->n_allow = kept;
+	for (size_t i = 0; i < r->allowed.n_allow; i++) {
+		int rc = cli_allow(facts, r->allowed.allow[i], f);
+		if (rc < 0)
+			return rc;
+	}
+	return cli_check_allowed(facts, command, f);
+}
+
 /* D's protector, if it is OWNER's and D's own. */
 static int open_protector(const struct domain *d, const struct jwk *owner, const char *path,
 			  struct protector **out, struct fault *f)
@@ -203,7 +216,8 @@ static int open_protector(const struct domain *d, const struct jwk *owner, const
 	return 0;
 }
 
-static void say_rewrapped(const struct rewrap *r, const struct key_list *hosts)
+static void say_rewrapped(const struct rewrap *r, const struct key_list *hosts,
+			  const struct protector_facts *facts)
 {
 	fprintf(stderr, "New protector: the owner and %zu host%s can open the VM key.\n", hosts->n,
 		hosts->n == 1 ? "" : "s");
@@ -220,6 +234,12 @@ static void say_rewrapped(const struct rewrap *r, const struct key_list *hosts)
 		      "TPM)"
 		      " and encrypt the guest's disks again.\n",
 		      stderr);
+	if (r->allowed.n_allow || r->forbidden.n_allow) {
+		fputs("  rules that the owner allows:", stderr);
+		for (size_t i = 0; i < facts->n_allow; i++)
+			fprintf(stderr, " %s", facts->allow[i]);
+		fputs(facts->n_allow ? "\n" : " none\n", stderr);
+	}
 	if (r->new_tpm)
 		fputs("The VM starts next time with a new, empty TPM: keys sealed by the former "
 		      "one are"
@@ -256,6 +276,9 @@ int cmd_key_rewrap(int argc, char **argv, struct fault *f)
 	if (rc < 0)
 		return rc;
 	struct protector_facts facts = *protector_facts(p);
+	rc = change_rules(&facts, &r, argv[0], f);
+	if (rc < 0)
+		return rc;
 	if (r.new_tpm && getrandom(facts.tpm_id, sizeof(facts.tpm_id), 0) != sizeof(facts.tpm_id))
 		return fault_set(f, -errno, "a new TPM's id: %s", err_text(-errno));
 	rc = protector_make(&facts, &key, owner, (const struct jwk *const *)hosts.keys, hosts.n,
@@ -267,6 +290,6 @@ int cmd_key_rewrap(int argc, char **argv, struct fault *f)
 	if (rc >= 0)
 		rc = cli_write_domain(d, r.output, f);
 	if (rc >= 0)
-		say_rewrapped(&r, &hosts);
+		say_rewrapped(&r, &hosts, &facts);
 	return rc;
 }

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/options.h"
 #include "policy/qmp_rules.h"
 
 #define FINDINGS_MAX 10000 /* told one by one; more are counted */
@@ -168,11 +169,7 @@ static int settle_facts(struct report *r, const struct options *o, struct fault 
 	}
 	/* Another UUID than the protector's is told once, above. */
 	memcpy(r->facts.vm, uuid, UUID_BYTES);
-	if (o->facts.n_allow && r->facts.level == LEVEL_SHIELDED)
-		return fault_set(f, ERR_USAGE,
-				 "lint: nothing can be allowed at level shielded; use --level"
-				 " encryption-supported");
-	return 0;
+	return o->facts.n_allow ? cli_check_allowed(&r->facts, "lint", f) : 0;
 }
 
 static int by_line(const void *a, const void *b)
@@ -330,14 +327,14 @@ static int read_options(int argc, char **argv, struct options *o, struct fault *
 		{ "json", no_argument, NULL, 'j' },
 		{ "rules", no_argument, NULL, 'r' },
 		{ "argv", required_argument, NULL, 'v' },
-		{ "help", no_argument, NULL, 'h' },
+		{ "help", no_argument, NULL, OPTIONS_HELP },
 		{ 0 },
 	};
 	o->facts.level = LEVEL_SHIELDED;
-	for (int c; (c = cli_option(argc, argv, OPTIONS, f)) != -1;) {
+	for (int c; (c = options_next(argc, argv, OPTIONS, NULL, f)) != OPTIONS_END;) {
 		int rc = c < 0 ? c : 0;
-		if (c == 'h')
-			return CLI_HELP;
+		if (c == OPTIONS_HELP)
+			return c;
 		else if (c == 'l' && (o->has_level = 1) != 0)
 			rc = cli_level(optarg, &o->facts, f);
 		else if (c == 'a')
@@ -348,19 +345,16 @@ static int read_options(int argc, char **argv, struct options *o, struct fault *
 			o->rules = 1;
 		else if (c == 'v')
 			o->argv_file = optarg;
-		else if (c == 'o')
-			rc = fault_set(f, ERR_USAGE, "%s: there is no option '-o' (see --help)",
-				       argv[0]);
 		if (rc < 0)
 			return rc;
 	}
 	if (!o->rules && !o->argv_file)
-		return cli_operands(argc, argv, 1, "XML", f);
+		return options_operands(argc, argv, 1, "XML", f);
 	if ((o->rules && o->argv_file) || o->has_level || o->facts.n_allow)
 		return fault_set(f, ERR_USAGE,
 				 "%s: --rules and --argv stand alone, but for --json (see --help)",
 				 argv[0]);
-	return cli_operands(argc, argv, 0, "", f);
+	return options_operands(argc, argv, 0, "", f);
 }
 
 int cmd_lint(int argc, char **argv, struct fault *f)

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/fd.h"
 #include "cli/cli.h"
 #include "cli/lint.h"
 #include "policy/qemu_args.h"
@@ -106,18 +103,10 @@ static int split_command(struct vector *v, char *text, const char *name, struct 
 
 static int read_vector(const char *path, struct buf *text, struct vector *v, struct fault *f)
 {
-	int standard_input = strcmp(path, "-") == 0;
-	const char *name = standard_input ? "standard input" : path;
-	CLEANUP_FD int fd = standard_input ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
-					   : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	if (fd < 0)
-		return fault_set(f, -errno, "%s: %s", name, err_text(-errno));
-	int rc = fd_read_all(fd, text);
-	if (rc == ERR_LIMIT)
-		return fault_set(f, rc, "%s: larger than the %d bytes a vector may have", name,
-				 ARGV_FILE_MAX);
+	const char *name;
+	int rc = cli_read(path, "a vector", text, &name, f);
 	if (rc < 0)
-		return fault_set(f, rc, "%s: %s", name, err_text(rc));
+		return rc;
 	size_t n = text->len;
 	char *start = buf_cstr(text);
 	if (!start)

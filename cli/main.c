@@ -10,6 +10,7 @@
 
 #include "base/paths.h"
 #include "cli/cli.h"
+#include "cli/options.h"
 
 static const char HELP[] =
 	"shieldvm: virtual machines that their host's administrators cannot look into\n"
@@ -18,6 +19,7 @@ static const char HELP[] =
 	"  shieldvm host init            make the host's key, its EK CA, folders and libvirt hook\n"
 	"  shieldvm host show            the host's public key, for the owners of VMs\n"
 	"  shieldvm status [VM]          running workers\n"
+	"  shieldvm selftest             attack a throw-away worker: what holds on this kernel\n"
 	"  shieldvm audit show           who was refused what, and what happened to VMs\n"
 	"  shieldvm audit verify         whether that log is whole and unchanged\n"
 	"  shieldvm audit report         how often, by VM, rule and day\n"
@@ -25,7 +27,7 @@ static const char HELP[] =
 	"  shieldvm key new FILE         make an owner key\n"
 	"  shieldvm key show FILE        its public half and thumbprint\n"
 	"  shieldvm shield IN.xml        make a plain domain a shielded one\n"
-	"  shieldvm key rewrap XML       change which hosts may run a shielded domain\n"
+	"  shieldvm key rewrap XML       change a shielded domain's hosts, rules, TPM\n"
 	"  shieldvm state inspect FILE   what a saved state, checkpoint or dump says of itself\n"
 	"  shieldvm state verify FILE    whether it is authentic and complete\n"
 	"  shieldvm state open FILE      its plaintext, for who may have it\n"
@@ -98,7 +100,8 @@ static const struct command {
 	{ "key", "rewrap", cmd_key_rewrap,
 	  "usage: shieldvm key rewrap XML --owner FILE [--add-host PUB]... [--remove-host"
 	  " THUMBPRINT]...\n"
-	  "                           [--new-tpm] [-o OUT.xml]\n"
+	  "                           [--new-tpm] [--allow RULE]... [--forbid RULE]... [-o "
+	  "OUT.xml]\n"
 	  "\n"
 	  "Makes a new key protector for a shielded domain; the VM key stays the same, and the VM\n"
 	  "may be running.\n"
@@ -106,6 +109,9 @@ static const struct command {
 	  "  --add-host PUB            let the host with this public key run the VM too\n"
 	  "  --remove-host THUMBPRINT  no longer (key show PUB prints a thumbprint)\n"
 	  "  --new-tpm                 let the VM start with a new, empty TPM\n"
+	  "  --allow RULE              let this rule's devices be from the next start on (see "
+	  "shield)\n"
+	  "  --forbid RULE             no longer\n"
 	  "  -o OUT.xml                write there instead of to standard output\n" },
 	{ NULL, "lint", cmd_lint,
 	  "usage: shieldvm lint XML [--level LEVEL] [--allow RULE]... [--json]\n"
@@ -126,6 +132,19 @@ static const struct command {
 	  "  --rules        list every rule, with its verdict at both levels\n"
 	  "  --json         the result as JSON\n"
 	  "XML and FILE may be - for standard input.\n" },
+	{ NULL, "selftest", cmd_selftest,
+	  "usage: shieldvm selftest [--json]\n"
+	  "\n"
+	  "Starts a throw-away worker, in folders of its own, and attacks it as root and as "
+	  "QEMU's\n"
+	  "user with everything that SECURITY.md speaks of. For each attack it tells whether it "
+	  "is\n"
+	  "closed on this host and by which feature of the kernel, open as SECURITY.md says, or "
+	  "open\n"
+	  "against it; and what to do. Takes about a minute, as root; nothing is left. Exits with "
+	  "1\n"
+	  "if something is open that SECURITY.md says is closed.\n"
+	  "  --json  one JSON object\n" },
 	{ NULL, "shield", cmd_shield,
 	  "usage: shieldvm shield IN.xml --owner FILE [--host PUB]... [--level LEVEL]\n"
 	  "                       [--allow RULE]... [--strip] [-o OUT.xml]\n"
@@ -136,7 +155,8 @@ static const struct command {
 	  "  --owner FILE   the owner's private key (shieldvm key new)\n"
 	  "  --host PUB     a host that may run the VM; this one always may\n"
 	  "  --level LEVEL  shielded (default) or encryption-supported\n"
-	  "  --allow RULE   at encryption-supported: let this rule's devices be\n"
+	  "  --allow RULE   at encryption-supported: let this rule's devices be; at either level\n"
+	  "                 state.compression: compress states and dumps before they are sealed\n"
 	  "  --strip        take out devices that the level forbids, where the guest boots "
 	  "without\n"
 	  "  -o OUT.xml     write there instead of to standard output\n"
@@ -261,7 +281,7 @@ int main(int argc, char **argv)
 		const struct command *c = find_command(argc, argv, &words, &f);
 		if (c)
 			rc = c->run(argc - words, argv + words, &f);
-		if (c && rc == CLI_HELP)
+		if (c && rc == OPTIONS_HELP)
 			fputs(c->help, stdout);
 	}
 	if (rc >= 0 && (fflush(stdout) != 0 || ferror(stdout)))

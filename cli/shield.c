@@ -7,6 +7,7 @@
 
 #include "base/paths.h"
 #include "cli/cli.h"
+#include "cli/options.h"
 #include "libvirt/shield.h"
 
 struct shield_command {
@@ -30,14 +31,14 @@ static int read_options(int argc, char **argv, struct shield_command *s, struct 
 		{ "allow", required_argument, NULL, 'a' },
 		{ "strip", no_argument, NULL, 's' },
 		{ "output", required_argument, NULL, 'o' },
-		{ "help", no_argument, NULL, 'h' },
+		{ "help", no_argument, NULL, OPTIONS_HELP },
 		{ 0 },
 	};
 	s->facts.level = LEVEL_SHIELDED;
-	for (int c; (c = cli_option(argc, argv, OPTIONS, f)) != -1;) {
+	for (int c; (c = options_next(argc, argv, OPTIONS, NULL, f)) != OPTIONS_END;) {
 		int rc = c < 0 ? c : 0;
-		if (c == 'h')
-			return CLI_HELP;
+		if (c == OPTIONS_HELP)
+			return c;
 		else if (c == 'w')
 			s->owner = optarg;
 		else if (c == 'o')
@@ -53,17 +54,12 @@ static int read_options(int argc, char **argv, struct shield_command *s, struct 
 		if (rc < 0)
 			return rc;
 	}
-	int rc = cli_operands(argc, argv, 1, "IN.xml", f);
+	int rc = options_operands(argc, argv, 1, "IN.xml", f);
 	if (rc >= 0 && !s->owner)
 		return fault_set(f, ERR_USAGE,
 				 "%s: --owner FILE is missing (shieldvm key new FILE makes one)",
 				 argv[0]);
-	if (rc >= 0 && s->facts.n_allow && s->facts.level == LEVEL_SHIELDED)
-		return fault_set(f, ERR_USAGE,
-				 "%s: nothing can be allowed at level shielded; use --level"
-				 " encryption-supported",
-				 argv[0]);
-	return rc;
+	return rc < 0 ? rc : cli_check_allowed(&s->facts, argv[0], f);
 }
 
 /* This host may always run the VM; a machine that is no host need not. */

@@ -12,7 +12,7 @@ _shieldvm() {
 	local command=${COMP_WORDS[1]:-} words=
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		words='audit host key lint shield state status --help --version'
+		words='audit host key lint selftest shield state status --help --version'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = audit ]; then
 		words='show verify report --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = host ]; then
@@ -24,12 +24,12 @@ _shieldvm() {
 	else
 		case $prev in
 		--level) words='shielded encryption-supported' ;;
-		--allow) words='agent.channel boot.acpi-table boot.oem-strings boot.serial channel.other
+		--allow | --forbid) words='agent.channel boot.acpi-table boot.oem-strings boot.serial channel.other
 			channel.spice channel.vsock console.console console.graphics console.input
 			console.parallel console.screenshot console.serial crash.pstore
 			device.filesystem device.hostdev device.redirdev device.smartcard
 			device.vhost-user disk.fdgroup disk.media disk.transient input.nmi input.send-key
-			memory.hugepages memory.nvdimm memory.shared' ;;
+			memory.hugepages memory.nvdimm memory.shared state.compression' ;;
 		--remove-host | --vm | --since) return ;;
 		--log | --head | --anchor | --host-key | --owner | --host | --add-host | --argv | --key | \
 			--protector | -o | --output) ;;
@@ -37,20 +37,21 @@ _shieldvm() {
 			case $command${COMP_WORDS[2]:+/${COMP_WORDS[2]}} in
 			audit/verify) words='--json --log --head --anchor --host-key --help' ;;
 			audit/*) words='--vm --since --json --log --help' ;;
-			key/rewrap) words='--owner --add-host --remove-host --new-tpm -o --help' ;;
+			key/rewrap) words='--owner --add-host --remove-host --new-tpm --allow --forbid -o --help' ;;
 			host/* | key/*) words=--help ;;
 			lint/*) words='--level --allow --json --argv --rules --help' ;;
 			shield/*) words='--owner --host --level --allow --strip -o --help' ;;
 			state/open) words='-o --force --key --protector --help' ;;
 			state/shred) words='--yes --help' ;;
 			state/*) words='--json --key --protector --help' ;;
+			selftest/*) words='--json --help' ;;
 			status/*) words="--json --help $(_shieldvm_vms)" ;;
 			esac
 			;;
 		esac
 	fi
 	if [ -n "$words" ] && { [[ $cur == -* ]] || [ "$COMP_CWORD" -le 2 ] ||
-		[ "$prev" = --level ] || [ "$prev" = --allow ] || [ "$command" = status ]; }; then
+		[ "$prev" = --level ] || [ "$prev" = --allow ] || [ "$prev" = --forbid ] || [ "$command" = status ]; }; then
 		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 	else
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")

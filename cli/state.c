@@ -16,39 +16,40 @@
 
 #include "base/fd.h"
 #include "cli/cli.h"
+#include "cli/options.h"
 #include "cli/outfile.h"
 #include "cli/progress.h"
 #include "cli/statekeys.h"
 #include "crypto/flow.h"
 
-static int take_option(int c, struct state_options *o)
+static void take_option(int c, struct state_options *o)
 {
 	switch (c) {
 	case 'k':
 		o->key = optarg;
-		return 0;
+		break;
 	case 'p':
 		o->protector = optarg;
-		return 0;
+		break;
 	case 'o':
 		o->output = optarg;
-		return 0;
+		break;
 	case 'j':
 		o->json = 1;
-		return 0;
+		break;
 	case 'f':
 		o->force = 1;
-		return 0;
+		break;
 	default:
 		o->yes = 1;
-		return 0;
+		break;
 	}
 }
 
 int state_options(int argc, char **argv, const char *takes, struct state_options *out,
 		  struct fault *f)
 {
-	static const struct option OPTIONS[] = { { "help", no_argument, NULL, 'h' },
+	static const struct option OPTIONS[] = { { "help", no_argument, NULL, OPTIONS_HELP },
 						 { "key", required_argument, NULL, 'k' },
 						 { "protector", required_argument, NULL, 'p' },
 						 { "output", required_argument, NULL, 'o' },
@@ -57,21 +58,12 @@ int state_options(int argc, char **argv, const char *takes, struct state_options
 						 { "yes", no_argument, NULL, 'y' },
 						 { 0 } };
 	*out = (struct state_options){ 0 };
-	for (int c; (c = cli_option(argc, argv, OPTIONS, f)) != -1;) {
-		if (c == 'h')
-			return CLI_HELP;
-		if (c < 0)
+	for (int c; (c = options_next(argc, argv, OPTIONS, takes, f)) != OPTIONS_END;) {
+		if (c < 0 || c == OPTIONS_HELP)
 			return c;
-		if (!strchr(takes, c))
-			return fault_set(f, ERR_USAGE, "%s: there is no option '%s' (see --help)",
-					 argv[0],
-					 c == 'o'   ? "-o"
-					 : c == 'k' ? "--key"
-					 : c == 'p' ? "--protector"
-						    : argv[optind - 1]);
 		take_option(c, out);
 	}
-	int rc = cli_operands(argc, argv, 1, "FILE", f);
+	int rc = options_operands(argc, argv, 1, "FILE", f);
 	if (rc >= 0)
 		out->file = argv[optind];
 	return rc;
@@ -239,15 +231,23 @@ static int verify(struct reading *r, const struct state_options *o, struct fault
 static int print_verified(const struct reading *r, int json, const char *refusal)
 {
 	char vm[UUID_TEXT_SIZE], tpm[TPM_TEXT_SIZE], bytes[BYTES_TEXT_SIZE];
+	char how[BYTES_TEXT_SIZE + 64] = "";
 	int is_dump = r->s.claims.purpose == KEY_USE_DUMP;
 	uuid_format(r->facts.vm, vm);
 	state_tpm_text(r->facts.tpm_id, tpm);
-	bytes_text(r->at.plain_bytes, bytes);
+	enum stream_compression c = r->s.claims.compression;
+	bytes_text(r->at.out_bytes, bytes);
+	if (c != STREAM_AS_IT_IS) {
+		char packed[BYTES_TEXT_SIZE];
+		bytes_text(r->at.plain_bytes, packed);
+		snprintf(how, sizeof(how), ", compressed to %s (%s)", packed,
+			 stream_compression_name(c));
+	}
 	if (!json) {
-		printf("%s: %s. %s of VM %s (level %s), %s in %" PRIu64 " record%s.\n", r->s.name,
+		printf("%s: %s. %s of VM %s (level %s), %s%s in %" PRIu64 " record%s.\n", r->s.name,
 		       is_dump ? "complete and unaltered since it was made for this key"
 			       : "authentic and complete",
-		       is_dump ? "Dump" : "Saved state", vm, level_name(r->facts.level), bytes,
+		       is_dump ? "Dump" : "Saved state", vm, level_name(r->facts.level), bytes, how,
 		       r->at.records, r->at.records == 1 ? "" : "s");
 		if (is_dump)
 			puts("Who made it is not proven: everybody who knows the owner's public "
@@ -258,10 +258,12 @@ static int print_verified(const struct reading *r, int json, const char *refusal
 		refusal ? json_pack("{s:b,s:o,s:I,s:I}", "ok", 0, "reason",
 				    state_json_text(refusal), "record", (json_int_t)r->at.records,
 				    "offset", (json_int_t)record_at(&r->s, r->at.records))
-			: json_pack("{s:b,s:s,s:s,s:s,s:s,s:I,s:I}", "ok", 1, "kind",
+			: json_pack("{s:b,s:s,s:s,s:s,s:s,s:I,s:I,s:s,s:I}", "ok", 1, "kind",
 				    is_dump ? "dump" : "saved-state", "vm", vm, "level",
 				    level_name(r->facts.level), "tpm", tpm, "records",
 				    (json_int_t)r->at.records, "plain_bytes",
+				    (json_int_t)r->at.out_bytes, "compression",
+				    stream_compression_name(c), "packed_bytes",
 				    (json_int_t)r->at.plain_bytes);
 	int rc = o ? json_dumpf(o, stdout, 0) : -ENOMEM;
 	if (o && rc >= 0)
@@ -307,7 +309,7 @@ static int open_stdout(int *out, struct fault *f)
 static void say_opened(const struct reading *r, const char *path)
 {
 	char bytes[BYTES_TEXT_SIZE];
-	bytes_text(r->at.plain_bytes, bytes);
+	bytes_text(r->at.out_bytes, bytes);
 	int is_dump = r->s.claims.purpose == KEY_USE_DUMP;
 	fprintf(stderr,
 		"%s: %s, %s.\nIt holds the guest's memory in the clear: delete it when it "

@@ -14,7 +14,8 @@ struct state_options {
 	int json, force, yes;
 };
 
-/* Read the options named by the letters of TAKES ("kpojfy") and FILE: 0, CLI_HELP or ERR_USAGE. */
+/* Read the options named by the letters of TAKES ("kpojfy") and FILE: 0, OPTIONS_HELP or ERR_USAGE.
+ */
 int state_options(int argc, char **argv, const char *takes, struct state_options *out,
 		  struct fault *f) MUST_CHECK;
 

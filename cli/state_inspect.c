@@ -121,6 +121,7 @@ static void print_stream(const struct findings *x)
 	if (c->recipient[0])
 		printf("  sealed for   %s\n", c->recipient);
 	printf("  records      of %zu bytes\n", c->record_bytes);
+	printf("  compression  %s\n", stream_compression_name(c->compression));
 }
 
 static void print_text(const struct findings *x)
@@ -172,7 +173,10 @@ static json_t *stream_json(const struct findings *x)
 			  "recipient", or_null(c->recipient), "offset", (json_int_t)s->at);
 	json_t *record = c->shredded ? json_null() : json_integer((json_int_t)c->record_bytes);
 	json_t *bytes = s->is_regular ? json_integer((json_int_t)(s->bytes - s->at)) : json_null();
+	json_t *compression =
+		c->shredded ? json_null() : json_string(stream_compression_name(c->compression));
 	int bad = json_object_set_new(o, "record_bytes", record) < 0;
+	bad |= json_object_set_new(o, "compression", compression) < 0;
 	bad |= json_object_set_new(o, "bytes", bytes) < 0;
 	if (bad) {
 		json_decref(o);

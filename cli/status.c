@@ -9,6 +9,7 @@
 #include "base/paths.h"
 #include "base/spawn.h"
 #include "cli/cli.h"
+#include "cli/options.h"
 #include "libvirt/control.h"
 
 #define WORKERS_MAX 4096
@@ -86,6 +87,27 @@ static void format_time(uint64_t seconds, char text[static 32])
 		snprintf(text, 32, "?");
 }
 
+/* {"held": [], "missing": [], "landlock_abi": N}, or NULL. */
+static json_t *protections_json(const struct protections *p, enum protections_of of)
+{
+	json_t *held = json_array(), *missing = json_array();
+	int rc = held && missing ? 0 : -ENOMEM;
+	for (enum protection i = 0; rc >= 0 && i < PROTECTIONS_N; i++) {
+		json_t *to = protections_have(p, i)	  ? held
+			     : protections_miss(p, of, i) ? missing
+							  : NULL;
+		if (to && json_array_append_new(to, json_string(protection_name(i))) < 0)
+			rc = -ENOMEM;
+	}
+	/* Both are taken over, also when that fails. */
+	json_t *o = json_pack("{s:o,s:o,s:i}", "held", held, "missing", missing, "landlock_abi",
+			      (int)p->landlock_abi);
+	if (rc >= 0)
+		return o;
+	json_decref(o);
+	return NULL;
+}
+
 static int print_json(const struct workers *w)
 {
 	json_t *list = json_array();
@@ -105,6 +127,16 @@ static int print_json(const struct workers *w)
 						"broker_pid", (int)r->broker_pid, "qemu_pid",
 						(int)r->qemu_pid, "worker_uid",
 						(json_int_t)r->worker_uid);
+		/* Of a worker that is not sealed yet nothing is known. */
+		if (o && row->rc >= 0 && r->level &&
+		    (json_object_set_new(o, "worker_protections",
+					 protections_json(&r->worker, PROTECTIONS_OF_WORKER)) < 0 ||
+		     json_object_set_new(o, "broker_protections",
+					 protections_json(&r->broker, PROTECTIONS_OF_BROKER)) <
+			     0)) {
+			json_decref(o);
+			o = NULL;
+		}
 		if (!o || json_array_append_new(list, o) < 0)
 			rc = -ENOMEM;
 	}
@@ -113,6 +145,18 @@ static int print_json(const struct workers *w)
 	putchar('\n');
 	json_decref(list);
 	return rc;
+}
+
+static void print_missing(const struct protections *p, enum protections_of of, const char *whose)
+{
+	int n = 0;
+	for (enum protection i = 0; i < PROTECTIONS_N; i++) {
+		if (!protections_miss(p, of, i))
+			continue;
+		printf("%s%s", n++ ? ", " : "  ", protection_name(i));
+	}
+	if (n)
+		printf(": missing around its %s on this host\n", whose);
 }
 
 static void print_table(const struct workers *w)
@@ -137,6 +181,10 @@ static void print_table(const struct workers *w)
 			snprintf(qemu, sizeof(qemu), "%d", (int)r->qemu_pid);
 		printf("%-24s %-36s %-20s %-20s %8d %8s\n", r->name, row->uuid,
 		       LEVEL_TEXT(r->level), since, (int)r->worker_pid, qemu);
+		if (r->level) {
+			print_missing(&r->worker, PROTECTIONS_OF_WORKER, "worker");
+			print_missing(&r->broker, PROTECTIONS_OF_BROKER, "broker");
+		}
 	}
 }
 
@@ -144,23 +192,18 @@ int cmd_status(int argc, char **argv, struct fault *f)
 {
 	static const struct option OPTIONS[] = {
 		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
+		{ "help", no_argument, NULL, OPTIONS_HELP },
 		{ 0 },
 	};
 	CLEANUP(workers_done) struct workers w = { 0 };
 	int json = 0;
-	for (int c; (c = cli_option(argc, argv, OPTIONS, f)) != -1;) {
-		if (c == 'h')
-			return CLI_HELP;
-		if (c == 'o')
-			return fault_set(f, ERR_USAGE, "%s: there is no option '-o' (see --help)",
-					 argv[0]);
-		if (c < 0)
+	for (int c; (c = options_next(argc, argv, OPTIONS, NULL, f)) != OPTIONS_END;) {
+		if (c < 0 || c == OPTIONS_HELP)
 			return c;
 		json = 1;
 	}
 	const char *vm = argc > optind ? argv[optind] : NULL;
-	int rc = cli_operands(argc, argv, vm ? 1 : 0, "", f);
+	int rc = options_operands(argc, argv, vm ? 1 : 0, "", f);
 	if (rc >= 0)
 		rc = collect(vm, &w, f);
 	if (rc >= 0 && vm && w.n == 0)

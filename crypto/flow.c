@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "crypto/flow.h"
+#include "crypto/flow_form.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -20,57 +20,8 @@
 #define ROOM	    (LEAD + STREAM_RECORD_BYTES + STREAM_RECORD_EXTRA)
 #define PAGE	    ((size_t)4096)
 #define STRIDE	    ((ROOM + PAGE - 1) / PAGE * PAGE)
+#define MEMORY	    (FLOW_RECORDS * STRIDE + FLOW_SIDE_BYTES)
 #define PROGRESS_MS 100
-
-/* One record in flight. */
-struct cell {
-	struct pool_job job; /* first: run() gets a pointer to it */
-	const struct stream *stream;
-	uint8_t *record; /* STREAM_RECORD_BYTES and STREAM_RECORD_EXTRA of room */
-	size_t have;	 /* bytes read: of plaintext when sealing, else of the record */
-	size_t bytes;	 /* the whole record's, once known */
-	size_t written;	 /* of what goes out */
-	size_t dirty;	 /* bytes at RECORD that were in use since they were wiped */
-	uint64_t number;
-	int peeked, final;
-	int given; /* to the pool, at least once */
-	int rc;	   /* what came of it */
-};
-
-/* What the input is at. */
-enum stage { AT_FRONT, AT_RECORDS, AT_END, ENDED };
-
-struct flow {
-	struct pool *pool;
-	int event_fd;
-	uint8_t *memory;
-	enum flow_state state;
-	struct fault fault;
-
-	/* While it runs. */
-	struct stream_keys *keys;
-	enum key_use purpose;
-	int sealing, in, out;
-	struct stream *stream;
-	enum stage stage;
-	size_t front_have, front_bytes; /* read (opening) or written (sealing), of how many */
-	uint64_t head;			/* the record that is being read */
-	uint64_t tail;			/* the record that is to be written next */
-	struct fault late;		/* what is wrong with the input from record HEAD on */
-	struct flow_progress progress;
-	uint8_t front[STREAM_FRONT_MAX];
-	struct cell cells[FLOW_RECORDS];
-};
-
-static struct cell *cell_of(struct flow *w, uint64_t number)
-{
-	return &w->cells[number % FLOW_RECORDS];
-}
-
-static int has_room(const struct flow *w)
-{
-	return w->head - w->tail < FLOW_RECORDS;
-}
 
 /* ---- the life of a flow ---- */
 
@@ -94,15 +45,15 @@ int flow_new(struct pool *pool, struct flow **out)
 	w->pool = pool;
 	w->in = w->out = -1;
 	w->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	w->memory = mmap(NULL, flow_memory(w), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			 -1, 0);
-	if (w->memory == MAP_FAILED)
-		w->memory = NULL;
-	if (w->event_fd < 0 || !w->memory || madvise(w->memory, flow_memory(w), MADV_DONTDUMP)) {
-		int rc = -errno;
+	w->memory = aligned_alloc(PAGE, MEMORY);
+	int rc = w->event_fd < 0 || !w->memory || madvise(w->memory, MEMORY, MADV_DONTDUMP)
+			 ? -errno
+			 : squeeze_new(&w->squeeze);
+	if (rc < 0) {
 		flow_free(w);
 		return rc;
 	}
+	w->side = w->memory + FLOW_RECORDS * STRIDE;
 	for (size_t i = 0; i < FLOW_RECORDS; i++)
 		w->cells[i].record = w->memory + i * STRIDE + LEAD;
 	*out = w;
@@ -111,8 +62,7 @@ int flow_new(struct pool *pool, struct flow **out)
 
 size_t flow_memory(const struct flow *w)
 {
-	(void)w;
-	return FLOW_RECORDS * STRIDE;
+	return MEMORY + squeeze_bytes(w->squeeze);
 }
 
 /* Nothing of this flow is at work or in memory after this. */
@@ -126,6 +76,7 @@ static void settle(struct flow *w)
 		memset(c, 0, sizeof(*c));
 		c->record = record;
 	}
+	flow_squeeze_end(w);
 	stream_free(w->stream);
 	w->stream = NULL;
 	w->keys = NULL;
@@ -144,14 +95,13 @@ void flow_free(struct flow *w)
 	if (!w)
 		return;
 	flow_abort(w);
-	if (w->memory)
-		munmap(w->memory, flow_memory(w));
+	squeeze_free(w->squeeze);
+	free(w->memory);
 	fd_close(&w->event_fd);
 	wipe_free(w, sizeof(*w));
 }
 
-/* The end, with what fault_set() or fault_wrap() has said. */
-static void fail(struct flow *w, int rc)
+void flow_fail(struct flow *w, int rc)
 {
 	w->fault.rc = rc;
 	settle(w);
@@ -161,7 +111,7 @@ static void fail(struct flow *w, int rc)
 static void fail_errno(struct flow *w, const char *what)
 {
 	int rc = -errno;
-	fail(w, fault_set(&w->fault, rc, "%s: %s", what, err_text(rc)));
+	flow_fail(w, fault_set(&w->fault, rc, "%s: %s", what, err_text(rc)));
 }
 
 /* Forget the former flow.  W is not running. */
@@ -193,6 +143,11 @@ int flow_seal_start(struct flow *w, struct stream_keys *keys, enum key_use purpo
 	w->stream = s;
 	w->stage = AT_RECORDS;
 	w->front_bytes = front_bytes;
+	rc = flow_squeeze_begin(w);
+	if (rc < 0) {
+		flow_abort(w);
+		return fault_set(f, rc, "the compression cannot be begun");
+	}
 	return 0;
 }
 
@@ -210,9 +165,7 @@ int flow_open_start(struct flow *w, struct stream_keys *keys, enum key_use purpo
 
 /* ---- input ---- */
 
-/* Read at most N bytes.  > 0, or 0 if there is no more now; at the end of the input *ENDED is set.
- * Failing to read ends the flow. */
-static size_t take(struct flow *w, uint8_t *dst, size_t n, int *ended)
+size_t flow_take(struct flow *w, uint8_t *dst, size_t n, int *ended)
 {
 	ssize_t got;
 	do {
@@ -227,9 +180,9 @@ static size_t take(struct flow *w, uint8_t *dst, size_t n, int *ended)
 	return (size_t)got;
 }
 
-static void give(struct flow *w, uint64_t number, int final)
+void flow_give(struct flow *w, uint64_t number, int final)
 {
-	struct cell *c = cell_of(w, number);
+	struct cell *c = flow_cell(w, number);
 	c->stream = w->stream;
 	c->number = number;
 	c->final = final;
@@ -242,23 +195,23 @@ static void give(struct flow *w, uint64_t number, int final)
 /* A whole record is held back until there is a byte behind it, or the end: it may be the last. */
 static void seal_input(struct flow *w)
 {
-	for (size_t i = 0; i < FLOW_RECORDS && w->stage == AT_RECORDS && has_room(w); i++) {
-		struct cell *c = cell_of(w, w->head);
+	for (size_t i = 0; i < FLOW_RECORDS && w->stage == AT_RECORDS && flow_has_room(w); i++) {
+		struct cell *c = flow_cell(w, w->head);
 		size_t size = stream_record_size(w->stream);
 		int ended = 0;
-		size_t n =
-			take(w, c->record + STREAM_PREFIX_BYTES + c->have, size - c->have, &ended);
+		size_t n = flow_take(w, c->record + STREAM_PREFIX_BYTES + c->have, size - c->have,
+				     &ended);
 		if (n == 0 && !ended)
 			return;
 		if (ended) {
 			w->stage = ENDED;
 			if (c->have == 0 && w->head > 0)
 				w->head--;
-			give(w, w->head++, 1);
+			flow_give(w, w->head++, 1);
 			return;
 		}
 		if (c->have == 0 && w->head > 0)
-			give(w, w->head - 1, 0);
+			flow_give(w, w->head - 1, 0);
 		c->have += n;
 		c->dirty = c->have + STREAM_RECORD_EXTRA;
 		if (c->have == size)
@@ -271,8 +224,8 @@ static void open_front(struct flow *w)
 {
 	while (w->state == FLOW_RUNNING && w->stage == AT_FRONT) {
 		int ended = 0, rc = 0;
-		size_t n =
-			take(w, w->front + w->front_have, w->front_bytes - w->front_have, &ended);
+		size_t n = flow_take(w, w->front + w->front_have, w->front_bytes - w->front_have,
+				     &ended);
 		if (n == 0 && !ended)
 			return;
 		w->front_have += n;
@@ -281,10 +234,13 @@ static void open_front(struct flow *w)
 		if (rc >= 0 && (ended || w->front_have == w->front_bytes)) {
 			rc = stream_open(w->keys, w->purpose, w->front, w->front_have, &w->stream,
 					 &w->fault);
+			if (rc >= 0 && flow_squeeze_begin(w) < 0)
+				rc = fault_set(&w->fault, ERR_CRYPTO,
+					       "the decompression cannot be begun");
 			w->stage = AT_RECORDS;
 		}
 		if (rc < 0)
-			fail(w, rc);
+			flow_fail(w, rc);
 	}
 }
 
@@ -318,16 +274,16 @@ static void open_record(struct flow *w, struct cell *c)
 			stop_reading(w);
 		}
 	}
-	give(w, w->head++, c->final);
+	flow_give(w, w->head++, c->final);
 }
 
 static void open_records(struct flow *w)
 {
-	for (size_t i = 0; i < FLOW_RECORDS && w->stage == AT_RECORDS && has_room(w); i++) {
-		struct cell *c = cell_of(w, w->head);
+	for (size_t i = 0; i < FLOW_RECORDS && w->stage == AT_RECORDS && flow_has_room(w); i++) {
+		struct cell *c = flow_cell(w, w->head);
 		size_t whole = stream_record_size(w->stream) + STREAM_RECORD_EXTRA;
 		int ended = 0;
-		size_t n = take(w, c->record + c->have, whole - c->have, &ended);
+		size_t n = flow_take(w, c->record + c->have, whole - c->have, &ended);
 		if (ended) {
 			w->late.rc = fault_set(
 				&w->late, ERR_TRUNCATED,
@@ -350,7 +306,7 @@ static void open_end(struct flow *w)
 {
 	uint8_t byte;
 	int ended = 0;
-	size_t n = take(w, &byte, 1, &ended);
+	size_t n = flow_take(w, &byte, 1, &ended);
 	if (n > 0)
 		w->late.rc = fault_set(&w->late, ERR_TRAILING,
 				       "there are bytes behind the final record");
@@ -360,10 +316,12 @@ static void open_end(struct flow *w)
 
 static void serve_input(struct flow *w)
 {
-	if (w->sealing) {
+	if (w->sealing && flow_is_packed(w))
+		flow_pack(w);
+	else if (w->sealing)
 		seal_input(w);
+	if (w->sealing)
 		return;
-	}
 	if (w->stage == AT_FRONT)
 		open_front(w);
 	if (w->state == FLOW_RUNNING && w->stage == AT_RECORDS)
@@ -374,8 +332,7 @@ static void serve_input(struct flow *w)
 
 /* ---- output ---- */
 
-/* Write of the N bytes at SRC those behind the first *DONE.  1 when all is written. */
-static int put(struct flow *w, const uint8_t *src, size_t n, size_t *done)
+int flow_put(struct flow *w, const uint8_t *src, size_t n, size_t *done)
 {
 	while (*done < n && w->out >= 0) {
 		ssize_t put = write(w->out, src + *done, n - *done);
@@ -401,19 +358,19 @@ static int may_go(struct flow *w, struct cell *c)
 	if (!c->given || !pool_done(&c->job))
 		return 0;
 	if (c->rc < 0) {
-		fail(w,
-		     fault_set(&w->fault, c->rc,
-			       c->rc == ERR_AUTH ? "record %llu is not authentic: it was altered, "
-						   "or belongs elsewhere"
-						 : "record %llu: %s",
-			       (unsigned long long)c->number, err_text(c->rc)));
+		flow_fail(w, fault_set(&w->fault, c->rc,
+				       c->rc == ERR_AUTH
+					       ? "record %llu is not authentic: it was altered, "
+						 "or belongs elsewhere"
+					       : "record %llu: %s",
+				       (unsigned long long)c->number, err_text(c->rc)));
 		return 0;
 	}
 	if (w->sealing || !c->final)
 		return 1;
 	if (w->late.rc < 0) {
 		w->fault = w->late;
-		fail(w, w->late.rc);
+		flow_fail(w, w->late.rc);
 		return 0;
 	}
 	return w->stage == ENDED;
@@ -426,7 +383,7 @@ static void retire(struct flow *w, struct cell *c)
 	w->progress.records++;
 	int final = c->final;
 	c->have = c->bytes = c->written = 0;
-	c->peeked = c->given = c->final = 0;
+	c->peeked = c->given = c->final = c->spent = 0;
 	w->tail++;
 	if (!final)
 		return;
@@ -437,22 +394,24 @@ static void retire(struct flow *w, struct cell *c)
 static void serve_output(struct flow *w)
 {
 	if (w->sealing && w->front_have < w->front_bytes &&
-	    !put(w, w->front, w->front_bytes, &w->front_have))
+	    !flow_put(w, w->front, w->front_bytes, &w->front_have))
 		return;
 	for (size_t i = 0; i < FLOW_RECORDS && w->state == FLOW_RUNNING && w->tail < w->head; i++) {
-		struct cell *c = cell_of(w, w->tail);
+		struct cell *c = flow_cell(w, w->tail);
 		if (!may_go(w, c))
 			return;
 		const uint8_t *src = c->record + (w->sealing ? 0 : STREAM_PREFIX_BYTES);
 		size_t n =
 			w->sealing ? c->have + STREAM_RECORD_EXTRA : c->bytes - STREAM_RECORD_EXTRA;
-		if (!put(w, src, n, &c->written))
+		int out = !w->sealing && flow_is_packed(w) ? flow_unpack(w, c)
+							   : flow_put(w, src, n, &c->written);
+		if (!out)
 			return;
 		retire(w, c);
 	}
 	if (w->state == FLOW_RUNNING && w->tail == w->head && w->late.rc < 0) {
 		w->fault = w->late;
-		fail(w, w->late.rc);
+		flow_fail(w, w->late.rc);
 	}
 }
 
@@ -461,7 +420,7 @@ static void serve_output(struct flow *w)
 static int wants_input(const struct flow *w)
 {
 	return w->stage == AT_FRONT || w->stage == AT_END ||
-	       (w->stage == AT_RECORDS && has_room(w));
+	       (w->stage == AT_RECORDS && flow_has_room(w));
 }
 
 static int has_output(const struct flow *w)
@@ -470,7 +429,7 @@ static int has_output(const struct flow *w)
 		return 1;
 	if (w->tail == w->head)
 		return 0;
-	struct cell *c = cell_of((struct flow *)(uintptr_t)w, w->tail);
+	struct cell *c = flow_cell((struct flow *)(uintptr_t)w, w->tail);
 	return c->given && pool_done(&c->job) && (w->sealing || !c->final || w->stage == ENDED);
 }
 
@@ -495,14 +454,15 @@ void flow_serve(struct flow *w, const struct pollfd slots[static FLOW_SLOTS])
 		fail_errno(w, "the crypto threads' eventfd");
 		return;
 	}
-	if (slots[SLOT_IN].revents)
+	/* What waits for room longer than this goes on with the input: its end is always ready. */
+	if (slots[SLOT_IN].revents || flow_has_backlog(w))
 		serve_input(w);
 	if (w->state == FLOW_RUNNING)
 		serve_output(w);
 	if (w->state == FLOW_RUNNING && !has_output(w) &&
 	    (slots[SLOT_OUT].revents & (POLLERR | POLLHUP | POLLNVAL)))
-		fail(w, fault_set(&w->fault, -EPIPE,
-				  "the output cannot be written: its reader has gone"));
+		flow_fail(w, fault_set(&w->fault, -EPIPE,
+				       "the output cannot be written: its reader has gone"));
 }
 
 enum flow_state flow_state(const struct flow *w)

@@ -9,17 +9,17 @@
  * reader that stalls stops the input once the ring is full.  Nothing blocks but the disk under a
  * regular file.
  *
- *  sealing   The end of the input makes the final record.  Done when the output has taken the last
- *	      byte.
- *  opening   A record's plaintext is written once it and all in front of it are authentic; that of
- *	      the final record also only after the input has ended behind it, so that whoever reads
- *	      the output never has all of a file that is to be refused.  Errors come in the file's
- *	      order, whichever thread finds one first.
+ *  sealing: The end of the input makes the final record.  Done when the output has taken the
+ *      last byte.
+ *  opening: A record's plaintext is written once it and all in front of it are authentic; that
+ *      of the final record also only after the input has ended behind it, so that whoever reads
+ *      the output never has all of a file that is to be refused.  Errors come in the file's
+ *      order, whichever thread finds one first.
  *
- * A flow uses its two descriptors from start to done, failure or abort, and closes none.  They are
- * non-blocking, unless regular files; SIGPIPE is ignored.  One struct flow serves one file after
- *another: its memory (flow_memory()) is all allocated by flow_new(), and what was in it wiped after
- *every file.
+ * A flow uses its two descriptors from start to done, failure or abort, and closes none.  They
+ * are non-blocking, unless regular files; SIGPIPE is ignored.  One struct flow serves one file
+ * after another: its memory (flow_memory()) is all allocated by flow_new(), and what was in it
+ * wiped after every file.
  *
  * May be used by: migration/, worker/ (flow_new() and pool_new() before sealing, the rest after),
  * cli/, by one thread at a time.  After flow_new(): read, write, poll (the caller's), futex,
@@ -45,7 +45,7 @@ enum flow_state {
 
 struct flow;
 
-/* POOL must outlive the flow; several flows may share it.  eventfd2(2), mmap(2).  -errno. */
+/* POOL must outlive the flow; several flows may share it.  eventfd2(2), madvise(2).  -errno. */
 int flow_new(struct pool *pool, struct flow **out) MUST_CHECK;
 void flow_free(struct flow *w); /* aborts, wipes; NULL is fine */
 static inline void cleanup_flow(struct flow **w)
@@ -100,7 +100,7 @@ const struct stream *flow_stream(const struct flow *w);
 /* How far it is; kept until the next start. */
 struct flow_progress {
 	uint64_t in_bytes, out_bytes; /* read from IN, written to OUT (or, with OUT -1, verified) */
-	uint64_t plain_bytes;	      /* of them plaintext: sealed and written, or authenticated */
+	uint64_t plain_bytes;	      /* of them in records: sealed and written, or authenticated */
 	uint64_t records;	      /* the same */
 };
 struct flow_progress flow_progress(const struct flow *w);

@@ -11,7 +11,8 @@
 
 /*
  * Start libcrypto without its configuration file: what a worker computes with does not depend on
- * openssl.cnf, and nothing opens it later, when no file can be opened.  ERR_CRYPTO.
+ * openssl.cnf, and nothing opens it later, when no file can be opened.  jansson's tables are
+ * seeded, for the same reason.  ERR_CRYPTO, -errno.
  */
 int crypto_init(void) MUST_CHECK;
 

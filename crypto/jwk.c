@@ -205,10 +205,7 @@ static int check_owner(int fd, struct fault *f)
 int jwk_read_fd(int fd, int private_wanted, struct jwk **out, struct fault *f)
 {
 	CLEANUP_BUF struct buf b = BUF_INIT(JWK_FILE_MAX);
-	int rc = private_wanted ? check_owner(fd, f) : 0;
-	if (rc < 0)
-		return rc;
-	rc = fd_read_all(fd, &b);
+	int rc = fd_read_all(fd, &b);
 	if (rc == ERR_LIMIT)
 		return fault_set(f, rc, "larger than the %d bytes a key may have", JWK_FILE_MAX);
 	if (rc < 0)
@@ -237,7 +234,9 @@ int jwk_read_file(const char *path, int private_wanted, struct jwk **out, struct
 		return fault_set(f, -errno, "%s: %s", path, err_text(-errno));
 	if (!S_ISREG(st.st_mode))
 		return fault_set(f, -EINVAL, "%s: not a regular file", path);
-	int rc = jwk_read_fd(fd, private_wanted, out, f);
+	int rc = private_wanted ? check_owner(fd, f) : 0;
+	if (rc >= 0)
+		rc = jwk_read_fd(fd, private_wanted, out, f);
 	return rc < 0 ? fault_wrap(f, rc, "%s", path) : 0;
 }
 

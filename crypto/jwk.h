@@ -39,9 +39,10 @@ static inline void cleanup_jwk(struct jwk **k)
 int jwk_parse(const char *text, size_t n, struct jwk **out, struct fault *f) MUST_CHECK;
 
 /*
- * Read from an open descriptor (the worker's way: opened by root, read after root is given up) or
- * from a path (no symbolic link).  PRIVATE_WANTED: 1 refuses a public key, and a file that others
- * may use or that belongs to neither root nor the caller (ERR_POLICY); 0 refuses a private key.
+ * Read from an open descriptor (the worker's way: root has opened it and looked whose it is; it is
+ * read where root is nobody) or from a path (no symbolic link).  PRIVATE_WANTED: 1 refuses a public
+ * key, and by path a file that others may use or that belongs to neither root nor the caller
+ * (ERR_POLICY); 0 refuses a private key.
  * The path is in the sentence, what the file holds never is.  As jwk_parse(), -errno, ERR_LIMIT.
  */
 int jwk_read_fd(int fd, int private_wanted, struct jwk **out, struct fault *f) MUST_CHECK;

@@ -16,6 +16,8 @@ static const char *const LABELS[] = {
 	[KEY_USE_STATE_KEY] = "shieldvm/1/state-key",
 	[KEY_USE_SAVED_STATE] = "shieldvm/1/saved-state",
 	[KEY_USE_DUMP] = "shieldvm/1/dump",
+	[KEY_USE_CHANNEL] = "shieldvm/1/channel",
+	[KEY_USE_CHANNEL_RECORDS] = "shieldvm/1/channel-records",
 };
 _Static_assert(sizeof(LABELS) / sizeof(LABELS[0]) == KEY_USE_LAST + 1, "a label per enum key_use");
 

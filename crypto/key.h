@@ -32,8 +32,11 @@ enum key_use {
 	KEY_USE_STATE_KEY,	     /* the stream key of a saved state */
 	KEY_USE_SAVED_STATE,	     /* a saved state or checkpoint, from its own stream key */
 	KEY_USE_DUMP,		     /* a dump, likewise */
+	KEY_USE_CHANNEL,	     /* the PSK of a migration channel */
+	KEY_USE_CHANNEL_RECORDS,     /* its records, from the handshake's secrets */
 };
-#define KEY_USE_LAST KEY_USE_DUMP
+#define KEY_USE_SEALED_LAST KEY_USE_DUMP /* the last whose objects have the header of record.h */
+#define KEY_USE_LAST	    KEY_USE_CHANNEL_RECORDS
 
 /* A fresh VM key from the library's generator; ERR_CRYPTO. */
 int key_new(struct vm_key *key) MUST_CHECK;

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <unistd.h>
+
+#include "base/registers.h"
+#include "base/thread.h"
 
 /* A job's state.  Changed under the lock. */
 enum { IDLE, QUEUED, RUNNING };
@@ -18,7 +20,7 @@ struct pool {
 	int stop;
 	unsigned up, failed; /* threads that have their lane, or could not get one */
 	unsigned n;
-	pthread_t threads[POOL_THREADS_MAX];
+	struct thread *threads[POOL_THREADS_MAX];
 };
 
 /* The first job, taken off the queue, or NULL at the end of the pool.  Under the lock.  A thread
@@ -27,6 +29,7 @@ static struct pool_job *next_job(struct pool *p, struct stream_lane *lane)
 {
 	if (!p->first)
 		stream_lane_wipe(lane);
+	registers_clear();
 	while (!p->first && !p->stop)
 		pthread_cond_wait(&p->work, &p->lock);
 	struct pool_job *job = p->first;
@@ -51,7 +54,7 @@ static void finish(struct pool *p, struct pool_job *job)
 	pthread_cond_broadcast(&p->ready);
 }
 
-static void *work(void *arg)
+static void work(void *arg)
 {
 	struct pool *p = arg;
 	struct stream_lane *lane = NULL;
@@ -67,12 +70,12 @@ static void *work(void *arg)
 	for (struct pool_job *job; rc >= 0 && (job = next_job(p, lane));) {
 		pthread_mutex_unlock(&p->lock);
 		job->run(job, lane);
+		registers_clear();
 		pthread_mutex_lock(&p->lock);
 		finish(p, job);
 	}
 	pthread_mutex_unlock(&p->lock);
 	stream_lane_free(lane);
-	return NULL;
 }
 
 static unsigned cpus(void)
@@ -84,23 +87,13 @@ static unsigned cpus(void)
 	return n < 1 ? 1 : (unsigned)n;
 }
 
-/* Start the threads with all signals blocked, which they inherit. */
 static int start(struct pool *p, unsigned threads)
 {
-	pthread_attr_t attr;
-	sigset_t all, before;
-	int rc = -pthread_attr_init(&attr);
-	if (rc < 0)
-		return rc;
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &before);
-	rc = -pthread_attr_setstacksize(&attr, POOL_STACK_BYTES);
+	int rc = 0;
 	while (rc == 0 && p->n < threads) {
-		rc = -pthread_create(&p->threads[p->n], &attr, work, p);
+		rc = thread_start(POOL_STACK_BYTES, work, p, &p->threads[p->n]);
 		p->n += rc == 0;
 	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
 	if (rc < 0)
 		return rc;
 
@@ -143,7 +136,7 @@ void pool_free(struct pool *p)
 	pthread_cond_broadcast(&p->work);
 	pthread_mutex_unlock(&p->lock);
 	for (unsigned i = 0; i < p->n; i++)
-		pthread_join(p->threads[i], NULL);
+		thread_join(p->threads[i]);
 	pthread_cond_destroy(&p->ready);
 	pthread_cond_destroy(&p->work);
 	pthread_mutex_destroy(&p->lock);

@@ -40,8 +40,7 @@ struct pool_job {
  */
 int pool_new(unsigned threads, struct pool **out) MUST_CHECK;
 
-/* Finish what was submitted, end the threads.  NULL is fine.  munmap(2), madvise(2) besides futex.
- */
+/* Finish what was submitted, end the threads.  NULL is fine.  System calls: thread_join(). */
 void pool_free(struct pool *p);
 
 unsigned pool_threads(const struct pool *p);

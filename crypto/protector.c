@@ -214,6 +214,20 @@ static int check_signature(const struct jws *jws, const struct jwk *owner, struc
 	return 0;
 }
 
+int protector_may_allow(enum shield_level level, const char *id)
+{
+	return level == LEVEL_ENCRYPTION_SUPPORTED || strcmp(id, PROTECTOR_COMPRESSION) == 0;
+}
+
+int protector_allows(const struct protector_facts *facts, const char *id)
+{
+	for (size_t i = 0; i < facts->n_allow; i++) {
+		if (strcmp(facts->allow[i], id) == 0)
+			return 1;
+	}
+	return 0;
+}
+
 static int take_allow(const json_t *o, struct protector_facts *facts, struct fault *f)
 {
 	const json_t *allow = json_object_get(o, "allow");
@@ -223,10 +237,6 @@ static int take_allow(const json_t *o, struct protector_facts *facts, struct fau
 	if (n > PROTECTOR_ALLOW_MAX)
 		return fault_set(f, ERR_LIMIT, "the protector allows %zu rules, %d is the most", n,
 				 PROTECTOR_ALLOW_MAX);
-	if (n > 0 && facts->level == LEVEL_SHIELDED)
-		return fault_set(f, ERR_FORMAT,
-				 "the protector allows rules, which level \"shielded\" does not "
-				 "know");
 	for (size_t i = 0; i < n; i++) {
 		const char *id = json_string_value(json_array_get(allow, i));
 		if (!id || !protector_rule_valid(id))
@@ -236,6 +246,11 @@ static int take_allow(const json_t *o, struct protector_facts *facts, struct fau
 			if (strcmp(facts->allow[j], id) == 0)
 				return fault_set(f, ERR_FORMAT, "\"allow\" has \"%s\" twice", id);
 		}
+		if (!protector_may_allow(facts->level, id))
+			return fault_set(f, ERR_FORMAT,
+					 "the protector allows %s, which level \"shielded\" does "
+					 "not",
+					 id);
 		memcpy(facts->allow[i], id, strlen(id) + 1);
 	}
 	facts->n_allow = n;

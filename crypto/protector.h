@@ -25,6 +25,12 @@
 #define PROTECTOR_RULE_MAX	 64 /* bytes of a rule id, with the NUL */
 #define PROTECTOR_TPM_ID_BYTES	 16
 
+/*
+ * Not a refusal lifted but a choice, and the only id that may be in "allow" at level shielded too:
+ * state is compressed before it is sealed, and its size then tells how well it compresses.
+ */
+#define PROTECTOR_COMPRESSION	 "state.compression"
+
 enum shield_level { LEVEL_ENCRYPTION_SUPPORTED = 1, LEVEL_SHIELDED = 2 };
 
 /* "shielded", "encryption-supported"; ERR_FORMAT for other text. */
@@ -36,9 +42,14 @@ struct protector_facts {
 	uint8_t vm[UUID_BYTES];
 	enum shield_level level;
 	uint8_t tpm_id[PROTECTOR_TPM_ID_BYTES]; /* names one vTPM; a new one means a new TPM */
-	size_t n_allow;				/* only at LEVEL_ENCRYPTION_SUPPORTED */
+	size_t n_allow;				/* what protector_may_allow() says */
 	char allow[PROTECTOR_ALLOW_MAX][PROTECTOR_RULE_MAX];
 };
+
+/* 1 if an owner may allow ID at LEVEL, as far as this layer knows; 1 if the owner has allowed it.
+ */
+int protector_may_allow(enum shield_level level, const char *id);
+int protector_allows(const struct protector_facts *facts, const char *id);
 
 struct protector; /* parsed, and its signature verified */
 
@@ -53,7 +64,15 @@ static inline void cleanup_protector(struct protector **p)
 {
 	protector_free(*p);
 }
-#define CLEANUP_PROTECTOR CLEANUP(cleanup_protector)
+#define CLEANUP_PROTECTOR      CLEANUP(cleanup_protector)
+
+/*
+ * What two hosts compare before a migration: the hash of all that OWNER signed in FACTS, without
+ * the recipients (docs/FORMAT.md, "Hello and answer").  ERR_CRYPTO.
+ */
+#define PROTECTOR_POLICY_BYTES 32
+int protector_policy(const struct protector_facts *facts, const struct jwk *owner,
+		     uint8_t hash[static PROTECTOR_POLICY_BYTES]) MUST_CHECK;
 
 const struct protector_facts *protector_facts(const struct protector *p);
 const struct jwk *protector_owner(const struct protector *p); /* public; belongs to P */

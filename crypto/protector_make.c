@@ -28,8 +28,6 @@ static int check_facts(const struct protector_facts *facts, struct fault *f)
 {
 	if (facts->level != LEVEL_ENCRYPTION_SUPPORTED && facts->level != LEVEL_SHIELDED)
 		return fault_set(f, ERR_FORMAT, "%d is not a shield level", (int)facts->level);
-	if (facts->level == LEVEL_SHIELDED && facts->n_allow > 0)
-		return fault_set(f, ERR_USAGE, "at level \"shielded\" no rule can be allowed");
 	if (facts->n_allow > PROTECTOR_ALLOW_MAX)
 		return fault_set(f, ERR_LIMIT, "%zu rules to allow, %d is the most", facts->n_allow,
 				 PROTECTOR_ALLOW_MAX);
@@ -37,6 +35,9 @@ static int check_facts(const struct protector_facts *facts, struct fault *f)
 		if (!protector_rule_valid(facts->allow[i]))
 			return fault_set(f, ERR_USAGE, "\"%.*s\" is not a rule id",
 					 PROTECTOR_RULE_MAX, facts->allow[i]);
+		if (!protector_may_allow(facts->level, facts->allow[i]))
+			return fault_set(f, ERR_USAGE, "at level \"shielded\" %s cannot be allowed",
+					 facts->allow[i]);
 	}
 	return 0;
 }

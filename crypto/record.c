@@ -26,7 +26,8 @@ static const struct {
 	[KEY_USE_SAVED_STATE] = { "a saved state", 256 * 1024 },
 	[KEY_USE_DUMP] = { "a dump", 256 * 1024 },
 };
-_Static_assert(sizeof(PURPOSES) / sizeof(PURPOSES[0]) == KEY_USE_LAST + 1, "one per enum key_use");
+_Static_assert(sizeof(PURPOSES) / sizeof(PURPOSES[0]) == KEY_USE_SEALED_LAST + 1,
+	       "one per sealed use");
 
 void record_keys_done(struct record_keys *k)
 {
@@ -80,7 +81,7 @@ int record_header_make(const struct vm_key *key, const struct record_binding *b,
 	header[RECORD_AT_VERSION] = RECORD_FORMAT_VERSION;
 	header[RECORD_AT_PURPOSE] = (uint8_t)b->use;
 	header[RECORD_AT_AEAD] = AEAD_AES_256_GCM;
-	header[RECORD_AT_RESERVED] = 0;
+	header[RECORD_AT_COMPRESSION] = b->compression;
 	record_put_be32(header + RECORD_AT_SIZE, b->record_size);
 	memcpy(header + RECORD_AT_VM, b->vm, UUID_BYTES);
 	if (RAND_bytes(header + RECORD_AT_SALT, SALT_BYTES) != 1)
@@ -108,13 +109,17 @@ int record_header_check(const struct record_binding *b, const uint8_t *p, size_t
 	if (n < wanted)
 		return fault_set(f, ERR_TRUNCATED, "the header is %zu bytes short", wanted - n);
 	enum key_use use = (enum key_use)p[RECORD_AT_PURPOSE];
-	if (use < 1 || use > KEY_USE_LAST)
+	if (use < 1 || use > KEY_USE_SEALED_LAST)
 		return fault_set(f, ERR_VERSION, "purpose %u, which this build does not know",
 				 p[RECORD_AT_PURPOSE]);
 	if (p[RECORD_AT_AEAD] != AEAD_AES_256_GCM)
 		return fault_set(f, ERR_VERSION, "AEAD %u; this build knows %d (AES-256-GCM) only",
 				 p[RECORD_AT_AEAD], AEAD_AES_256_GCM);
-	if (p[RECORD_AT_RESERVED] != 0)
+	int is_stream = use == KEY_USE_SAVED_STATE || use == KEY_USE_DUMP;
+	if (is_stream && p[RECORD_AT_COMPRESSION] > RECORD_COMPRESSION_LAST)
+		return fault_set(f, ERR_VERSION, "compression %u, which this build does not know",
+				 p[RECORD_AT_COMPRESSION]);
+	if (!is_stream && p[RECORD_AT_RESERVED] != 0)
 		return fault_set(f, ERR_FORMAT, "the header's reserved byte is %u and must be 0",
 				 p[RECORD_AT_RESERVED]);
 	uint32_t size = use == b->use ? b->record_size : PURPOSES[use].record_size;

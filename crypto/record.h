@@ -14,10 +14,11 @@
 #include "crypto/key.h"
 #include "crypto/ossl.h"
 
-#define RECORD_FORMAT_VERSION 1
-#define RECORD_FINAL	      0x80000000U
-#define RECORD_EXTRA_MAX      256
-#define RECORD_TAG_BYTES      16
+#define RECORD_FORMAT_VERSION	1
+#define RECORD_FINAL		0x80000000U
+#define RECORD_EXTRA_MAX	256
+#define RECORD_TAG_BYTES	16
+#define RECORD_COMPRESSION_LAST 1 /* zstd */
 
 /* Where the header's fields are. */
 enum {
@@ -26,6 +27,7 @@ enum {
 	RECORD_AT_PURPOSE = 9,
 	RECORD_AT_AEAD = 10,
 	RECORD_AT_RESERVED = 11,
+	RECORD_AT_COMPRESSION = 11, /* in a stream's header */
 	RECORD_AT_SIZE = 12,
 	RECORD_AT_VM = 16,
 	RECORD_AT_SALT = 32,
@@ -39,6 +41,7 @@ struct record_binding {
 	enum key_use use;
 	uint8_t vm[UUID_BYTES];
 	uint32_t record_size; /* of this use; record_size(use) but in tests */
+	uint8_t compression;  /* of a stream that is made; what is read may have any */
 	size_t extra_bytes;
 	uint8_t extra[RECORD_EXTRA_MAX];
 };

@@ -15,6 +15,7 @@ _Static_assert(STREAM_HEADER_BYTES == RECORD_HEADER_BYTES, "stream.h");
 _Static_assert(STREAM_PREFIX_BYTES == RECORD_PREFIX_BYTES, "stream.h");
 _Static_assert(STREAM_RECORD_EXTRA == RECORD_PREFIX_BYTES + RECORD_TAG_BYTES, "stream.h");
 _Static_assert(STREAM_STATE_KEY_BYTES == KEY_BYTES + SEAL_OVERHEAD_BYTES, "stream.h");
+_Static_assert(STREAM_ZSTD == RECORD_COMPRESSION_LAST, "record.h");
 _Static_assert(RECORDS_MAX <= UINT32_MAX, "a record's number has 32 bits in record.h");
 
 struct stream_keys {
@@ -23,12 +24,14 @@ struct stream_keys {
 	struct seal *state; /* of stream keys; NULL without the VM key */
 	struct jwk *owner;  /* NULL without one */
 	const struct ecdh *ecdh;
+	enum stream_compression compression;
 	uint32_t record_size;
 	uint64_t records_max;
 };
 
 struct stream {
 	enum key_use purpose;
+	enum stream_compression compression;
 	struct stream_facts facts;
 	struct record_keys keys;
 	uint32_t record_size;
@@ -49,6 +52,16 @@ void stream_keys_free(struct stream_keys *k)
 	seal_free(k->state);
 	jwk_free(k->owner);
 	wipe_free(k, sizeof(*k));
+}
+
+void stream_keys_compress(struct stream_keys *k, enum stream_compression c)
+{
+	k->compression = c;
+}
+
+const char *stream_compression_name(enum stream_compression c)
+{
+	return c == STREAM_ZSTD ? "zstd" : "none";
 }
 
 void stream_keys_resize(struct stream_keys *k, uint32_t size, uint64_t records_max)
@@ -121,6 +134,7 @@ static struct record_binding bind(const struct stream_keys *k, enum key_use purp
 {
 	struct record_binding b = { .use = purpose,
 				    .record_size = k->record_size,
+				    .compression = (uint8_t)k->compression,
 				    .extra_bytes = EXTRA_BYTES };
 	memcpy(b.vm, facts->vm, UUID_BYTES);
 	put_extra(facts, b.extra);
@@ -155,9 +169,19 @@ const struct stream_facts *stream_facts(const struct stream *s)
 	return &s->facts;
 }
 
+enum stream_compression stream_compression(const struct stream *s)
+{
+	return s->compression;
+}
+
 size_t stream_record_size(const struct stream *s)
 {
 	return s->record_size;
+}
+
+uint64_t stream_plaintext_max(const struct stream *s)
+{
+	return s->records_max * s->record_size;
 }
 
 int stream_seal(struct stream_keys *k, enum key_use purpose, uint8_t front[static STREAM_FRONT_MAX],
@@ -184,6 +208,7 @@ int stream_seal(struct stream_keys *k, enum key_use purpose, uint8_t front[stati
 	if (rc < 0)
 		return fault_set(f, rc, "%s cannot be begun: %s", record_purpose(purpose),
 				 err_text(rc));
+	s->compression = k->compression;
 	*front_bytes = b.len + RECORD_HEADER_BYTES;
 	memcpy(front, b.data, *front_bytes);
 	*out = s;
@@ -269,6 +294,7 @@ int stream_open(struct stream_keys *k, enum key_use purpose, const uint8_t *fron
 		rc = record_header_open(&key, &binding, header, &s->keys, f);
 	if (rc < 0)
 		return rc;
+	s->compression = (enum stream_compression)header[RECORD_AT_COMPRESSION];
 	*out = s;
 	s = NULL;
 	return 0;
@@ -299,6 +325,7 @@ int stream_inspect(const uint8_t *front, size_t n, struct stream_claims *out, st
 		if (rc < 0)
 			return rc;
 		c.record_bytes = record_get_be32(header + RECORD_AT_SIZE);
+		c.compression = (enum stream_compression)header[RECORD_AT_COMPRESSION];
 		memcpy(c.tpm_id, facts.tpm_id, sizeof(c.tpm_id));
 		c.level = facts.level;
 	}

@@ -23,13 +23,15 @@
 #define STREAM_RECORD_BYTES    (256 * 1024) /* plaintext in every record but the final one */
 #define STREAM_RECORD_EXTRA    20 /* a record's prefix (4) in front, its tag (16) behind */
 #define STREAM_PREFIX_BYTES    4
-#define STREAM_PLAINTEXT_MAX   (16ULL << 40) /* bytes in one stream: what one AES key may see */
-
+#define STREAM_PLAINTEXT_MAX   (16ULL << 40) /* in one stream, packed or not: one AES key's share */
 #define STREAM_HEADER_BYTES    96
 #define STREAM_STATE_KEY_BYTES 148  /* the key record of a saved state */
 #define STREAM_HEAD_BYTES      32   /* what of a key record tells its kind and size */
 #define STREAM_DUMP_KEY_MAX    1056 /* a dump's key record: head, and a JWE of at most 1024 */
 #define STREAM_FRONT_MAX       (STREAM_DUMP_KEY_MAX + STREAM_HEADER_BYTES)
+/* What its records hold: the plaintext, or what crypto/squeeze.h has made of it. */
+enum stream_compression { STREAM_AS_IT_IS = 0, STREAM_ZSTD = 1 };
+const char *stream_compression_name(enum stream_compression c); /* "none", "zstd" */
 
 /* What a stream belongs to, besides its purpose; all of it is bound. */
 struct stream_facts {
@@ -56,6 +58,8 @@ static inline void cleanup_stream_keys(struct stream_keys **k)
 	stream_keys_free(*k);
 }
 #define CLEANUP_STREAM_KEYS CLEANUP(cleanup_stream_keys)
+/* How what is sealed with K is compressed; at first it is not.  What is opened says so itself. */
+void stream_keys_compress(struct stream_keys *k, enum stream_compression c);
 
 /* One stream being sealed or opened.  Holds its keys; wiped by stream_free(). */
 struct stream;
@@ -68,7 +72,9 @@ static inline void cleanup_stream(struct stream **s)
 
 enum key_use stream_purpose(const struct stream *s); /* KEY_USE_SAVED_STATE or KEY_USE_DUMP */
 const struct stream_facts *stream_facts(const struct stream *s);
-size_t stream_record_size(const struct stream *s); /* STREAM_RECORD_BYTES, but in tests */
+enum stream_compression stream_compression(const struct stream *s);
+size_t stream_record_size(const struct stream *s);     /* STREAM_RECORD_BYTES, but in tests */
+uint64_t stream_plaintext_max(const struct stream *s); /* STREAM_PLAINTEXT_MAX, likewise */
 
 /*
  * Begin a new stream of PURPOSE under a fresh key: FRONT gets the *FRONT_BYTES that the file starts
@@ -100,6 +106,7 @@ struct stream_claims {
 	size_t front_bytes;
 	int shredded;			     /* then nothing of what follows is set */
 	size_t record_bytes;		     /* plaintext in a record */
+	enum stream_compression compression; /* of it */
 	char recipient[JWK_THUMBPRINT_SIZE]; /* dumps: the owner's key; "" else, as the next two */
 	uint8_t tpm_id[PROTECTOR_TPM_ID_BYTES];
 	enum shield_level level;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -129,7 +130,7 @@ static int free_uid(int root, uid_t *uid, struct fault *f)
 static int make_state_folder(int root, const char *name, struct fault *f)
 {
 	char fresh[NAME_SIZE];
-	uid_t uid;
+	uid_t uid = (uid_t)-1;
 	int rc = free_uid(root, &uid, f);
 	if (rc < 0)
 		return rc;
@@ -244,9 +245,12 @@ int folders_open(const uint8_t vm[static UUID_BYTES], struct folders *out, struc
 
 int folders_set_aside(int state_fd, const char *suffix, struct fault *f)
 {
-	enum { NEXT, SPARE, STATE };
+	enum { NEXT, SPARE, MOVED, STATE };
 	static const char *const NAMES[] = {
-		[NEXT] = "tpm2.state.next", [SPARE] = "tpm2.state.spare", [STATE] = "tpm2.state"
+		[NEXT] = "tpm2.state.next",
+		[SPARE] = "tpm2.state.spare",
+		[MOVED] = "tpm2.state.moved",
+		[STATE] = "tpm2.state",
 	};
 	for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
 		char aside[128];
@@ -265,9 +269,64 @@ int folders_set_aside(int state_fd, const char *suffix, struct fault *f)
 	return 0;
 }
 
+/* The name in PATH_RUN of the note that VM is to come. */
+static void note_name(const uint8_t vm[static UUID_BYTES], char name[static NAME_SIZE])
+{
+	char uuid[UUID_TEXT_SIZE];
+	uuid_format(vm, uuid);
+	snprintf(name, NAME_SIZE, "%s.coming", uuid);
+}
+
+int folders_expect(const uint8_t vm[static UUID_BYTES], struct fault *f)
+{
+	char name[NAME_SIZE];
+	note_name(vm, name);
+	CLEANUP_FD int root = root_folder(AT_FDCWD, PATH_RUN, 0711, f);
+	return root < 0 ? root : fd_write_file(root, name, "", 0, 0600, 1, f);
+}
+
+int folders_is_expected(const uint8_t vm[static UUID_BYTES], struct fault *f)
+{
+	char name[NAME_SIZE];
+	struct stat st;
+	struct timespec now = { 0 };
+	note_name(vm, name);
+	CLEANUP_FD int root = root_folder(AT_FDCWD, PATH_RUN, 0711, f);
+	if (root < 0)
+		return root;
+	if (fstatat(root, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || unlinkat(root, name, 0) < 0)
+		return errno == ENOENT ? 0
+				       : fault_set(f, -errno, "%s/%s: %s", PATH_RUN, name,
+						   err_text(-errno));
+	clock_gettime(CLOCK_REALTIME, &now);
+	time_t age = now.tv_sec - st.st_mtim.tv_sec;
+	return S_ISREG(st.st_mode) && st.st_uid == 0 && age >= -1 && age <= FOLDERS_EXPECT_S;
+}
+
+/* What is in NAME, a folder of the worker's, and itself; what is not a file stays. */
+static int clear_folder(int dir_fd, const char *name, struct fault *f)
+{
+	int fd = openat(dir_fd, name, OPEN_FOLDER);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		int rc = -errno;
+		fd_close(&fd);
+		return rc == -ENOENT ? 0 : fault_set(f, rc, "%s: %s", name, err_text(rc));
+	}
+	/* A broker that was taken over and lives on may make more: some kernels list those too. */
+	int64_t deadline = clock_ms() + FOLDERS_BUSY_MS;
+	for (struct dirent *e; clock_ms() < deadline && (e = readdir(dir));)
+		(void)unlinkat(dirfd(dir), e->d_name, 0);
+	closedir(dir);
+	if (unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT && errno != ENOTEMPTY)
+		return fault_set(f, -errno, "%s: %s", name, err_text(-errno));
+	return 0;
+}
+
 int folders_clear_run(const uint8_t vm[static UUID_BYTES], struct fault *f)
 {
-	static const char *const NAMES[] = { "launch.sock", "control.sock", "lock" };
+	static const char *const NAMES[] = { "launch.sock", "control.sock", "migrate.sock",
+					     "lock" };
 	char name[UUID_TEXT_SIZE];
 	uuid_format(vm, name);
 	CLEANUP_FD int root = root_folder(AT_FDCWD, PATH_RUN, 0711, f);
@@ -291,6 +350,8 @@ int folders_clear_run(const uint8_t vm[static UUID_BYTES], struct fault *f)
 			return fault_set(f, -errno, "%s/%s/%s: %s", PATH_RUN, name, NAMES[i],
 					 err_text(-errno));
 	}
+	if (clear_folder(dir, FOLDER_MIGRATION, f) < 0)
+		return fault_wrap(f, f->rc, "%s/%s", PATH_RUN, name);
 	if (unlinkat(root, name, AT_REMOVEDIR) < 0 && errno != ENOENT && errno != ENOTEMPTY)
 		return fault_set(f, -errno, "%s/%s: %s", PATH_RUN, name, err_text(-errno));
 	return 0;

@@ -2,11 +2,12 @@
 /*
  * The folders of a VM on its host, and the uid that is its worker's alone.
  *
- *  PATH_STATE/UUID   0700, owned by the VM's uid: the vTPM's state.  Its owner *is* the record of
- *		      which uid the VM has.
- *  PATH_REGISTRY     0700 root.  An flock on it orders everything here.
- *  PATH_RUN/UUID     0711 root: the sockets, and `lock`, on which broker and worker hold an flock
- *as long as one of them lives. PATH_LOG          0750 root: UUID.log.
+ *  PATH_STATE/UUID: 0700, owned by the VM's uid: the vTPM's state.  Its owner *is* the record
+ *      of which uid the VM has.
+ *  PATH_REGISTRY: 0700 root.  An flock on it orders everything here.
+ *  PATH_RUN/UUID: 0711 root: the sockets, a folder of the worker's for more, and `lock`, on
+ *      which broker and worker hold an flock as long as one of them lives.
+ *  PATH_LOG: 0750 root: UUID.log.
  *
  * Every component under these roots is opened without following links and must belong to root (or
  * to the VM's uid), so that nothing planted there is acted upon.
@@ -24,6 +25,9 @@
 
 #define FOLDERS_LOCK_MS 10000 /* waiting for another hook call to finish with the folders */
 #define FOLDERS_BUSY_MS 5000  /* waiting for a former worker of this VM to end */
+#define FOLDERS_EXPECT_S                                                                           \
+	60 /* between libvirt's hook calls migrate and prepare of one migration                    \
+	    */
 
 struct folders {
 	int registry; /* PATH_REGISTRY */
@@ -50,6 +54,13 @@ int folders_set_aside(int state_fd, const char *suffix, struct fault *f) MUST_CH
 
 /* PATH_LOG and PATH_REGISTRY for the audit log, made if missing; the caller's. */
 int folders_audit(int *log_dir, int *registry, struct fault *f) MUST_CHECK;
+
+/*
+ * Note that VM is to come from another host: libvirt's next hook call for it, prepare, does not say
+ * so.  And whether it was noted, which counts once, and for FOLDERS_EXPECT_S: 1, 0, -errno.
+ */
+int folders_expect(const uint8_t vm[static UUID_BYTES], struct fault *f) MUST_CHECK;
+int folders_is_expected(const uint8_t vm[static UUID_BYTES], struct fault *f) MUST_CHECK;
 
 /* Remove PATH_RUN/UUID, unless a worker of VM still lives (ERR_STATE).  0 if there is none. */
 int folders_clear_run(const uint8_t vm[static UUID_BYTES], struct fault *f) MUST_CHECK;

@@ -63,8 +63,9 @@ static int qemu_uid(uid_t *uid, struct fault *f)
 	return 0;
 }
 
-/* Bring the registry up to date for this start; *NEXT is what it says then. */
-static int admit(struct call *c, const struct folders *folders, struct registry *next,
+/* Bring the registry up to date for this start, of a VM that COMES from another host or not; *NEXT
+ * is what it says then. */
+static int admit(struct call *c, const struct folders *folders, int comes, struct registry *next,
 		 int *may_be_new, struct fault *f)
 {
 	struct registry old;
@@ -91,10 +92,14 @@ static int admit(struct call *c, const struct folders *folders, struct registry 
 		if (rc < 0)
 			return rc;
 	}
-	*may_be_new = birth != REGISTRY_KNOWN;
+	/* Its vTPM was made elsewhere: whether or not it arrives, none is to be made here. */
+	if (comes)
+		next->made = 1;
+	*may_be_new = birth != REGISTRY_KNOWN && !comes;
 	/* Before the worker can make a TPM: a registry that comes after it could be lost with it.
 	 */
-	return *may_be_new ? registry_write(folders->registry, c->facts->vm, next, f) : 0;
+	return birth != REGISTRY_KNOWN ? registry_write(folders->registry, c->facts->vm, next, f)
+				       : 0;
 }
 
 /* Which rule a worker's refusal with RC comes under. */
@@ -128,8 +133,12 @@ static int record_key_use(const struct call *c, int made, struct fault *f)
 static int spawn(struct call *c, const struct folders *folders, uid_t qemu, struct fault *f)
 {
 	struct registry registry;
-	int may_be_new, made;
-	int rc = admit(c, folders, &registry, &may_be_new, f);
+	int may_be_new = 0, made;
+	c->rule = "host.folders";
+	int comes = folders_is_expected(c->facts->vm, f);
+	if (comes < 0)
+		return comes;
+	int rc = admit(c, folders, comes, &registry, &may_be_new, f);
 	if (rc < 0)
 		return rc;
 	const struct spawner_order order = { .vm = c->facts->vm,
@@ -139,6 +148,7 @@ static int spawn(struct call *c, const struct folders *folders, uid_t qemu, stru
 					     .worker_uid = folders->uid,
 					     .qemu_uid = qemu,
 					     .may_be_new = may_be_new,
+					     .comes = comes,
 					     .lock = folders->lock };
 	rc = spawner_run(&order, &made, f);
 	c->rule = worker_rule(rc);
@@ -172,7 +182,7 @@ static int open_folders(const struct call *c, struct folders *folders, struct fa
 static int prepare(struct call *c, struct fault *f)
 {
 	CLEANUP_FOLDERS struct folders folders = { -1, -1, -1, 0 };
-	uid_t qemu;
+	uid_t qemu = (uid_t)-1;
 	c->rule = "domain.rules";
 	int rc = domain_check(c->domain, c->facts, f);
 	if (rc >= 0) {
@@ -196,6 +206,17 @@ static int prepare(struct call *c, struct fault *f)
 	return rc;
 }
 
+/* Put the start on record, with what protects the worker on this host and what does not. */
+static int record_start(const struct call *c, const struct control_reply *reply, struct fault *f)
+{
+	char worker[PROTECTIONS_TEXT_MAX], broker[PROTECTIONS_TEXT_MAX], text[AUDIT_REASON_MAX];
+	protections_text(&reply->worker, PROTECTIONS_OF_WORKER, worker);
+	protections_text(&reply->broker, PROTECTIONS_OF_BROKER, broker);
+	snprintf(text, sizeof(text), "libvirt starts QEMU; worker: %s; broker: %s", worker, broker);
+	int rc = recorder_write(c->recorder, AUDIT_START, AUDIT_DONE, "", text, f);
+	return rc < 0 ? rc : recorder_sign(c->recorder, f);
+}
+
 static int start(struct call *c, struct fault *f)
 {
 	struct control_reply reply;
@@ -210,9 +231,7 @@ static int start(struct call *c, struct fault *f)
 		return rc;
 	/* On record before it happens. */
 	c->rule = "audit.log";
-	rc = recorder_write(c->recorder, AUDIT_START, AUDIT_DONE, "", "libvirt starts QEMU", f);
-	if (rc >= 0)
-		rc = recorder_sign(c->recorder, f);
+	rc = record_start(c, &reply, f);
 	if (rc < 0)
 		return rc;
 	c->rule = "worker.ready";
@@ -226,6 +245,13 @@ static int started(struct call *c, struct fault *f)
 	return control_ask(c->facts->vm, CONTROL_LAUNCHED, &reply, f);
 }
 
+/* A migration that was announced and has got no further. */
+static void forget_migration(const struct call *c)
+{
+	struct fault ignored = { 0 };
+	(void)!folders_is_expected(c->facts->vm, &ignored);
+}
+
 /*
  * When libvirt calls this, QEMU has ended, and the broker sees that by itself.  If it does not, the
  * QEMU that runs is not the one that libvirt speaks of.  Did libvirt see that one's start succeed,
@@ -235,6 +261,7 @@ static int started(struct call *c, struct fault *f)
 static int release(struct call *c, struct fault *f)
 {
 	struct control_reply reply;
+	forget_migration(c);
 	c->rule = "vm.running";
 	int64_t deadline = clock_ms() + RELEASE_WAIT_MS;
 	for (;;) {
@@ -270,11 +297,16 @@ static int accept_incoming(struct call *c, enum audit_event event, const char *w
 
 static int accept_migration(struct call *c, struct fault *f)
 {
-	return accept_incoming(c, AUDIT_MIGRATE, "a migration may come in", f);
+	int rc = accept_incoming(c, AUDIT_MIGRATE, "a migration may come in", f);
+	if (rc < 0)
+		return rc;
+	c->rule = "host.folders";
+	return folders_expect(c->facts->vm, f);
 }
 
 static int accept_restore(struct call *c, struct fault *f)
 {
+	forget_migration(c);
 	return accept_incoming(c, AUDIT_RESTORE, "a saved state may be used", f);
 }
 

@@ -33,6 +33,7 @@
 #include "base/paths.h"
 #include "base/spawn.h"
 #include "libvirt/launchargs.h"
+#include "libvirt/launchfence.h"
 
 #define INCOMING_FD_MAX 1024 /* libvirt's numbers are small */
 
@@ -190,6 +191,12 @@ static int run(int argc, char **argv, struct fault *f)
 	/* QEMU finds the worker where its arguments name libvirt's listener. */
 	if (dup2(grant.monitor, args.monitor_fd) < 0)
 		return fault_set(f, -errno, "dup2: %s", err_text(-errno));
+	rc = launchfence_raise(f);
+	/* An older kernel has no Landlock; QEMU's log tells. */
+	if (rc == -ENOSYS || rc == -EOPNOTSUPP)
+		fprintf(stderr, "shieldvm-launch: %s\n", f->text);
+	else if (rc < 0)
+		return rc;
 	return become_qemu(launchargs_vector(argc, argv, qemu, &args, grant.ctrl), f);
 }
 

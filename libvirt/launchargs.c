@@ -80,10 +80,9 @@ int launchargs_names_fd(int argc, char *const *argv, int fd)
 		/* Any whole number of that value counts: what follows from a mistake is that
 		 * libvirt's migrate-incoming is refused, never that state goes past the worker. */
 		for (const char *at = argv[i]; (at = strstr(at, number)); at++) {
-			int before = at > argv[i] && at[-1] >= '0' && at[-1] <= '9';
-			int after = at[n] >= '0' && at[n] <= '9';
 			int named = at > argv[i] && strchr("=:\"", at[-1]);
-			if (!before && !after && named && strstr(argv[i], "fd"))
+			int longer = at[n] >= '0' && at[n] <= '9';
+			if (named && !longer && strstr(argv[i], "fd"))
 				return 1;
 		}
 	}

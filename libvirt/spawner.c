@@ -28,7 +28,10 @@ static void cleanup_ekca(struct ekca **ca)
 static _Noreturn void become_worker(int sock)
 {
 	char *const argv[] = { (char[]){ "shieldvm-worker" }, NULL };
-	char *const envp[] = { NULL };
+	/* libcrypto reads its configuration as soon as any library's constructor uses it, and that
+	 * may load code: there is none for the worker.  All symbols are bound at once: the tables
+	 * for it go before there is a secret (sandbox/objects.h). */
+	char *const envp[] = { (char[]){ SPAWN_ENVIRONMENT }, (char[]){ SPAWN_BIND "=1" }, NULL };
 	int null = open("/dev/null", O_RDWR | O_NOCTTY);
 	if (null >= 0 && setsid() >= 0 && dup2(sock, SPAWN_FD) == SPAWN_FD && dup2(null, 0) == 0 &&
 	    dup2(null, 1) == 1 && dup2(null, 2) == 2 && fd_close_from(SPAWN_FD + 1) == 0) {
@@ -53,6 +56,7 @@ static int send_request(const struct spawner_order *order, int sock, struct faul
 					 .worker_uid = order->worker_uid,
 					 .qemu_uid = order->qemu_uid,
 					 .may_be_new = order->may_be_new ? 1 : 0,
+					 .comes = order->comes ? 1 : 0,
 					 .protector_bytes = (uint32_t)order->protector_bytes };
 	memcpy(request.vm, order->vm, UUID_BYTES);
 	snprintf(request.name, sizeof(request.name), "%s", order->name);

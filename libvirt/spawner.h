@@ -20,6 +20,7 @@ struct spawner_order {
 	size_t protector_bytes;
 	uid_t worker_uid, qemu_uid;
 	int may_be_new;
+	int comes; /* the VM is to come from another host */
 	int lock; /* the VM's lock, which goes to the worker; the caller keeps its own descriptor */
 };
 

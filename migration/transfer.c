@@ -9,29 +9,31 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/registers.h"
+#include "base/thread.h"
 #include "crypto/flow.h"
+#include "migration/bell.h"
 
 #define THREAD_STACK_BYTES (256 * 1024)
 #define PIPE_BYTES	   (1024 * 1024) /* what an unprivileged user may have */
 
 /*
- * QEMU's pipe can be written as soon as QEMU has read one page of it, and a process that runs for
- * every page keeps QEMU from running.  So a turn that has moved little is followed by a pause in
- * which QEMU reads more, but not all that the pipe holds: at 2 GiB/s that takes twice as long.
+ * What may be on its way to QEMU; the kernel doubles it, and takes less where net.core.wmem_max is
+ * less.  A socket can be written again when three quarters of it were read, so
+ * that neither side wakes the other for every page.
  */
-#define LITTLE_BYTES	   (128 * 1024)
-#define PAUSE_NS	   (250 * 1000)
+#define LINK_BYTES	   (1024 * 1024)
 
 struct transfer {
 	struct stream_keys *keys;
 	struct pool *pool;
 	struct flow *flow;
-	pthread_t thread;
+	struct thread *thread;
 	int news, wake; /* eventfds: to the control thread, to ours */
 
 	pthread_mutex_t lock;
@@ -41,25 +43,10 @@ struct transfer {
 	enum transfer_kind kind;
 	enum transfer_state state;
 	struct fault fault;
-	int writer; /* out: the pipe's writing end, until QEMU has written all; -1: none */
+	int writer; /* out: the link's writing end, until QEMU has written all; -1: none */
 	int file;   /* libvirt's; only our thread closes it while there is a job */
-	int pipe;   /* our end of QEMU's; likewise */
+	int link;   /* our end of it; likewise */
 };
-
-static void ring(int event_fd)
-{
-	uint64_t one = 1;
-	/* Fails only if the counter is full: then it is readable anyway. */
-	ssize_t n = write(event_fd, &one, sizeof(one));
-	(void)n;
-}
-
-static void hush(int event_fd)
-{
-	uint64_t count;
-	ssize_t n = read(event_fd, &count, sizeof(count));
-	(void)n;
-}
 
 /* ---- The thread ----------------------------------------------------------------------------- */
 
@@ -75,10 +62,10 @@ static void enter(struct transfer *t, enum transfer_state state, const struct fa
 		fd_close(&t->writer);
 		/* See TRANSFER_FAILED. */
 		if (state == TRANSFER_DONE || t->kind != TRANSFER_RESTORE)
-			fd_close(&t->pipe);
+			fd_close(&t->link);
 	}
 	pthread_mutex_unlock(&t->lock);
-	ring(t->news);
+	bell_ring(t->news);
 }
 
 static int is_aborted(struct transfer *t)
@@ -93,27 +80,13 @@ static int start(struct transfer *t, struct fault *f)
 {
 	switch (t->kind) {
 	case TRANSFER_SAVE:
-		return flow_seal_start(t->flow, t->keys, KEY_USE_SAVED_STATE, t->pipe, t->file, f);
+		return flow_seal_start(t->flow, t->keys, KEY_USE_SAVED_STATE, t->link, t->file, f);
 	case TRANSFER_DUMP:
-		return flow_seal_start(t->flow, t->keys, KEY_USE_DUMP, t->pipe, t->file, f);
+		return flow_seal_start(t->flow, t->keys, KEY_USE_DUMP, t->link, t->file, f);
 	case TRANSFER_RESTORE:
-		return flow_open_start(t->flow, t->keys, KEY_USE_SAVED_STATE, t->file, t->pipe, f);
+		return flow_open_start(t->flow, t->keys, KEY_USE_SAVED_STATE, t->file, t->link, f);
 	}
 	return fault_set(f, ERR_USAGE, "no such transfer");
-}
-
-static uint64_t moved(const struct transfer *t)
-{
-	const struct flow_progress at = flow_progress(t->flow);
-	return at.in_bytes + at.out_bytes;
-}
-
-/* Wait a little, or until somebody rings. */
-static void pause_turn(const struct transfer *t)
-{
-	const struct timespec pause = { .tv_nsec = PAUSE_NS };
-	struct pollfd slot = { .fd = t->wake, .events = POLLIN };
-	(void)!ppoll(&slot, 1, &pause, NULL);
 }
 
 /* Wait for what is next and serve it.  < 0: that does not come. */
@@ -122,6 +95,7 @@ static int turn(struct transfer *t, int64_t deadline, struct fault *f)
 	struct pollfd slots[FLOW_SLOTS + 1];
 	flow_slots(t->flow, slots);
 	slots[FLOW_SLOTS] = (struct pollfd){ .fd = t->wake, .events = POLLIN };
+	registers_clear();
 	int opening = t->kind == TRANSFER_RESTORE && !flow_stream(t->flow);
 	int n = poll(slots, FLOW_SLOTS + 1, opening ? clock_left_ms(deadline) : -1);
 	if (n == 0)
@@ -129,12 +103,8 @@ static int turn(struct transfer *t, int64_t deadline, struct fault *f)
 	if (n < 0)
 		return errno == EINTR ? 0 : fault_set(f, -errno, "poll: %s", err_text(-errno));
 	if (slots[FLOW_SLOTS].revents)
-		hush(t->wake);
-	uint64_t before = moved(t);
+		bell_hush(t->wake);
 	flow_serve(t->flow, slots);
-	if (t->kind == TRANSFER_RESTORE && moved(t) - before < LITTLE_BYTES &&
-	    flow_state(t->flow) == FLOW_RUNNING)
-		pause_turn(t);
 	if (opening && flow_stream(t->flow))
 		enter(t, TRANSFER_RUNNING, NULL);
 	return 0;
@@ -157,7 +127,7 @@ static void pump(struct transfer *t)
 	enter(t, TRANSFER_FAILED, &f);
 }
 
-static void *run(void *arg)
+static void run(void *arg)
 {
 	struct transfer *t = arg;
 	pthread_mutex_lock(&t->lock);
@@ -165,6 +135,7 @@ static void *run(void *arg)
 	pthread_cond_broadcast(&t->changed);
 	while (!t->stop) {
 		if (!t->job) {
+			registers_clear();
 			pthread_cond_wait(&t->changed, &t->lock);
 			continue;
 		}
@@ -173,18 +144,13 @@ static void *run(void *arg)
 		pthread_mutex_lock(&t->lock);
 	}
 	pthread_mutex_unlock(&t->lock);
-	return NULL;
 }
 
 /* ---- Life ----------------------------------------------------------------------------------- */
 
 static int start_thread(struct transfer *t)
 {
-	pthread_attr_t attr;
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
-	int rc = -pthread_create(&t->thread, &attr, run, t);
-	pthread_attr_destroy(&attr);
+	int rc = thread_start(THREAD_STACK_BYTES, run, t, &t->thread);
 	if (rc < 0)
 		return rc;
 	/* A new thread makes system calls before it comes here that a sealed process may not. */
@@ -203,6 +169,9 @@ static int make(struct transfer *t, const struct transfer_config *config, struct
 	int rc = stream_keys_new(&facts, config->key, config->owner, NULL, &t->keys, f);
 	if (rc < 0)
 		return rc;
+	/* What comes in says itself whether it is compressed. */
+	if (protector_allows(config->facts, PROTECTOR_COMPRESSION))
+		stream_keys_compress(t->keys, STREAM_ZSTD);
 	t->news = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	t->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = t->news < 0 || t->wake < 0 ? -errno : pool_new(0, &t->pool);
@@ -218,7 +187,7 @@ int transfer_new(const struct transfer_config *config, struct transfer **out, st
 	struct transfer *t = calloc(1, sizeof(*t));
 	if (!t)
 		return fault_set(f, -ENOMEM, "saved states: %s", err_text(-ENOMEM));
-	t->news = t->wake = t->writer = t->file = t->pipe = -1;
+	t->news = t->wake = t->writer = t->file = t->link = -1;
 	pthread_mutex_init(&t->lock, NULL);
 	pthread_cond_init(&t->changed, NULL);
 	int rc = make(t, config, f);
@@ -239,8 +208,8 @@ void transfer_free(struct transfer *t)
 		t->stop = 1;
 		pthread_cond_broadcast(&t->changed);
 		pthread_mutex_unlock(&t->lock);
-		ring(t->wake);
-		pthread_join(t->thread, NULL);
+		bell_ring(t->wake);
+		thread_join(t->thread);
 	}
 	flow_free(t->flow);
 	pool_free(t->pool);
@@ -249,7 +218,7 @@ void transfer_free(struct transfer *t)
 	fd_close(&t->wake);
 	fd_close(&t->writer);
 	fd_close(&t->file);
-	fd_close(&t->pipe);
+	fd_close(&t->link);
 	pthread_cond_destroy(&t->changed);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
@@ -257,14 +226,21 @@ void transfer_free(struct transfer *t)
 
 /* ---- One transfer --------------------------------------------------------------------------- */
 
-/* The pipe between QEMU and us: [0] to read from, [1] to write to; OURS is non-blocking. */
-static int make_pipe(int ends[static 2], int ours)
+/* The link between QEMU and us: [0] to read from, [1] to write to; OURS is non-blocking. */
+static int make_link(int ends[static 2], int ours)
 {
-	if (pipe2(ends, O_CLOEXEC) < 0)
+	const int bytes = LINK_BYTES;
+	int inwards = ours == 1;
+	int rc = inwards ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends)
+			 : pipe2(ends, O_CLOEXEC);
+	if (rc < 0)
 		return -errno;
 	/* More at a time is faster, and nothing depends on it. */
-	(void)fcntl(ends[0], F_SETPIPE_SZ, PIPE_BYTES);
-	int rc = fd_set_nonblock(ends[ours], 1);
+	if (inwards)
+		(void)setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+	else
+		(void)fcntl(ends[0], F_SETPIPE_SZ, PIPE_BYTES);
+	rc = inwards && shutdown(ends[0], SHUT_WR) < 0 ? -errno : fd_set_nonblock(ends[ours], 1);
 	if (rc < 0) {
 		fd_close(&ends[0]);
 		fd_close(&ends[1]);
@@ -281,7 +257,7 @@ int transfer_begin(struct transfer *t, enum transfer_kind kind, int libvirts, in
 	/* QEMU's reading end is closed by whoever gives it to QEMU; its writing end stays here too.
 	 */
 	if (rc >= 0)
-		rc = make_pipe(ends, ours);
+		rc = make_link(ends, ours);
 	if (rc >= 0 && !ours) {
 		t->writer = fcntl(ends[1], F_DUPFD_CLOEXEC, 3);
 		rc = t->writer < 0 ? -errno : 0;
@@ -293,8 +269,8 @@ int transfer_begin(struct transfer *t, enum transfer_kind kind, int libvirts, in
 	if (rc >= 0) {
 		/* It fails for a regular file, and need not succeed for a pipe. */
 		(void)fcntl(libvirts, F_SETPIPE_SZ, PIPE_BYTES);
-		fd_close(&t->pipe);
-		t->pipe = ends[ours];
+		fd_close(&t->link);
+		t->link = ends[ours];
 		*qemus = ends[!ours];
 		t->file = libvirts;
 		t->kind = kind;
@@ -323,7 +299,7 @@ void transfer_abort(struct transfer *t, const char *why)
 		fault_set(&t->fault, -ECANCELED, "%s", why);
 	}
 	pthread_mutex_unlock(&t->lock);
-	ring(t->wake);
+	bell_ring(t->wake);
 }
 
 int transfer_news_fd(const struct transfer *t)
@@ -333,7 +309,7 @@ int transfer_news_fd(const struct transfer *t)
 
 enum transfer_state transfer_look(struct transfer *t, struct fault *f)
 {
-	hush(t->news);
+	bell_hush(t->news);
 	pthread_mutex_lock(&t->lock);
 	enum transfer_state state = t->state;
 	if (state == TRANSFER_FAILED)

@@ -2,21 +2,22 @@
 /*
  * The audit log of a host: who was refused what, and what happened to VMs and their keys.
  *
- * Theory of operation.  PATH_LOG/audit.jsonl has one record a line, each with the SHA-256 of the
- * line before it.  What the last acknowledged record is stands outside, in the registry's
- *audit.head (policy/audit_head.h), and every hook call signs that with the host's key
- *(audit.signed).
+ * Theory of operation.  PATH_LOG/audit.jsonl has one record a line, each with the SHA-256 of
+ * the line before it.  What the last acknowledged record is stands outside, in the registry's
+ * audit.head (policy/audit_head.h), and every hook call signs that with the host's key
+ * (audit.signed).
  *
- * Several processes write: the hook, and each VM's broker with descriptors that were opened before
- * it gave up root.  An flock(2) on the anchor orders them.  An append is: read the anchor; compare
- * it with the log's end; write the line; fdatasync; write the anchor; fdatasync.  It is
- *acknowledged when all of it has succeeded.
+ * Several processes write: the hook, and each VM's broker with descriptors that were opened
+ * before it gave up root.  An flock(2) on the anchor orders them.  An append is: read the
+ * anchor; compare it with the log's end; write the line; fdatasync; write the anchor;
+ * fdatasync.  It is acknowledged when all of it has succeeded.
  *
- *  The log is longer than the anchor says    an append was cut off (a crash, a full disk).  Nothing
- *	is cut off the file: the next append puts a `repaired` record behind those bytes, which says
- *	how many they are and their hash.  They are nobody's record.
- *  The log is shorter, or its last record is another one    somebody changed it.  Nothing is
- *appended any more, so that nothing hides what has happened; `shieldvm audit verify` says where.
+ *  The log is longer than the anchor says: an append was cut off (a crash, a full disk).
+ *      Nothing is cut off the file: the next append puts a `repaired` record behind those
+ *      bytes, which says how many they are and their hash.  They are nobody's record.
+ *  The log is shorter, or its last record is another one: somebody changed it.  Nothing is
+ *      appended any more, so that nothing hides what has happened; `shieldvm audit verify` says
+ *      where.
  *
  * Rotation keeps the inode, so that brokers keep their descriptors: under the lock the hook copies
  * the log to audit.jsonl.GEN, durably, and empties it; the anchor carries the state in between, and

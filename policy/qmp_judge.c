@@ -406,6 +406,13 @@ int qmp_bypasses_worker(const char *name)
 	return name && strcmp(name, "mapped-ram") == 0;
 }
 
+int qmp_hides_capability(const char *name)
+{
+	/* Newer libvirts switch preemption on by themselves wherever both QEMUs have it, and do
+	 * without it where one has not. */
+	return qmp_bypasses_worker(name) || (name && strcmp(name, "postcopy-preempt") == 0);
+}
+
 /* What libvirt switches on. */
 static int is_capability(const char *name)
 {
@@ -428,6 +435,17 @@ static int is_capability(const char *name)
 	return is_one_of(name, CAPABILITIES, N(CAPABILITIES));
 }
 
+/* Those that need a channel that is not sealed, or a way past the worker that is none for files. */
+static int is_not_sealed(const char *name)
+{
+	static const char *const CAPABILITIES[] = {
+		"postcopy-preempt",
+		"rdma-pin-all",
+		"zero-copy-send",
+	};
+	return is_one_of(name, CAPABILITIES, N(CAPABILITIES));
+}
+
 void judge_migrate_capabilities(struct qmp_judgement *j, json_t *arguments)
 {
 	const json_t *list = json_object_get(arguments, "capabilities"), *entry;
@@ -441,6 +459,8 @@ void judge_migrate_capabilities(struct qmp_judgement *j, json_t *arguments)
 			continue;
 		if (is_on(entry, "state") && qmp_bypasses_worker(name))
 			qmp_met(j, "state.save");
+		else if (is_on(entry, "state") && is_not_sealed(name))
+			qmp_met(j, "migration.form");
 		else if (is_on(entry, "state") && !is_capability(name))
 			qmp_met(j, "monitor.unknown");
 		/* The worker would never hear that QEMU is done. */
@@ -480,27 +500,53 @@ void judge_migrate_parameters(struct qmp_judgement *j, json_t *arguments)
 	json_t *value;
 	json_object_foreach(arguments, key, value)
 	{
+		/* libvirt puts back what it found, and it finds that newer QEMUs can write files
+		 * past the cache: those that bypass the worker, which is refused. */
+		if (strcmp(key, "direct-io") == 0 && json_is_false(value))
+			continue;
 		if (!is_one_of(key, PARAMETERS, N(PARAMETERS)))
 			qmp_met(j, "monitor.unknown");
 	}
 }
 
+static int is_other_form(const char *uri)
+{
+	return has_prefix(uri, "rdma:");
+}
+
+/* An address that the worker's broker listens at, or connects to, if worker/door.c takes it. */
+static int is_address(const char *uri)
+{
+	return has_prefix(uri, "tcp:") || has_prefix(uri, "unix:");
+}
+
 /* libvirt gives a descriptor for a file, and for a connection that it made itself; whether the
- * worker has it, worker/carry.c knows. */
+ * worker has it, worker/carry.c knows.  At an address the worker has the connections made. */
 void judge_migrate(struct qmp_judgement *j, json_t *arguments)
 {
 	const char *uri = json_string_value(json_object_get(arguments, "uri"));
 	if (uri && (has_prefix(uri, "file:") || has_prefix(uri, "exec:")))
 		qmp_met(j, "state.save");
-	else if (!uri || !has_prefix(uri, "fd:"))
+	else if (uri && is_other_form(uri))
+		qmp_met(j, "migration.form");
+	else if (!uri || (!has_prefix(uri, "fd:") && !is_address(uri)))
 		qmp_met(j, "migration.unsealed");
 }
 
+/* At an address the worker listens. */
 void judge_migrate_incoming(struct qmp_judgement *j, json_t *arguments)
 {
 	const char *uri = json_string_value(json_object_get(arguments, "uri"));
-	if (!uri || !has_prefix(uri, "fd:"))
-		qmp_met(j, "migration.unsealed");
+	if (uri && (has_prefix(uri, "fd:") || is_address(uri)))
+		return;
+	qmp_met(j, uri && is_other_form(uri) ? "migration.form" : "migration.unsealed");
+}
+
+void judge_migrate_continue(struct qmp_judgement *j, json_t *arguments)
+{
+	const char *state = text_of(j, arguments, "state");
+	if (state && strcmp(state, "pre-switchover") != 0)
+		qmp_met(j, "monitor.form");
 }
 
 void judge_dump(struct qmp_judgement *j, json_t *arguments)

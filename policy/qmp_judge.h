@@ -28,6 +28,7 @@ qmp_judge_fn judge_migrate;		 /* to a file, or to another host? */
 qmp_judge_fn judge_migrate_incoming;	 /* from where? */
 qmp_judge_fn judge_migrate_capabilities; /* do they lead past the worker? */
 qmp_judge_fn judge_migrate_parameters;	 /* likewise */
+qmp_judge_fn judge_migrate_continue;	 /* from where it pauses before the switch-over */
 qmp_judge_fn judge_dump;		 /* in a form that can be sealed? */
 qmp_judge_fn judge_hmp;			 /* never; internal snapshots under their own rule */
 

@@ -69,6 +69,12 @@ static const struct qmp_rule RULES[] = {
 	{ "state.snapshot", REFUSE, REFUSE,
 	  "the guest's state would be stored and brought back outside its worker" },
 	{ "migration.unsealed", REFUSE, REFUSE, "the guest's state would travel in clear" },
+	{ "migration.form", REFUSE, REFUSE,
+	  "not a form of migration that is sealed; migrate without --tunnelled and "
+	  "--rdma" },
+	{ "migration.peer", REFUSE, REFUSE,
+	  "nobody at the other end has shown to be this VM's worker" },
+	{ "migration.moved", REFUSE, REFUSE, "the VM runs on the other host, or may" },
 
 	/* The rest. */
 	{ "debug.hmp", REFUSE, REFUSE, "the human monitor reads and changes the guest at will" },
@@ -239,10 +245,10 @@ static const struct command COMMANDS[] = {
 	PASS("migrate_cancel"),
 	JUDGE("migrate", judge_migrate),
 	JUDGE("migrate-incoming", judge_migrate_incoming),
-	RULE("migrate-continue", "migration.unsealed"),
-	RULE("migrate-pause", "migration.unsealed"),
-	RULE("migrate-recover", "migration.unsealed"),
-	RULE("migrate-start-postcopy", "migration.unsealed"),
+	JUDGE("migrate-continue", judge_migrate_continue),
+	PASS("migrate-pause"),
+	JUDGE("migrate-recover", judge_migrate_incoming),
+	PASS("migrate-start-postcopy"),
 	JUDGE("dump-guest-memory", judge_dump),
 	RULE("snapshot-save", "state.snapshot"),
 	RULE("snapshot-load", "state.snapshot"),

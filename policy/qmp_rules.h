@@ -37,6 +37,10 @@ int qmp_rule_allowable(const char *id);
 /* 1 if QEMU's migration capability NAME (may be NULL) has it write state past the worker. */
 int qmp_bypasses_worker(const char *name);
 
+/* 1 if libvirt is not to know that QEMU has the migration capability NAME (may be NULL): it would
+ * ask for what is refused, though nobody has told it to, or would say less clearly why not. */
+int qmp_hides_capability(const char *name);
+
 /* One command being judged. */
 struct qmp_judgement {
 	const struct protector_facts *facts;

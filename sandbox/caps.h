@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Capabilities: all of them gone, and no way for one to come back.  Only user of libcap-ng.
+ * Capabilities: all of them gone, and no way for one to come back.  Nothing here needs a file.
  *
  * May be used by: sandbox/phases.c.
  */

@@ -22,8 +22,10 @@ static int add_rows(scmp_filter_ctx ctx, const struct filter *filter, struct fau
 				(struct scmp_arg_cmp){ row->conditions[n].arg,
 						       row->conditions[n].op, row->conditions[n].a,
 						       row->conditions[n].b };
+		uint32_t action =
+			row->error ? SCMP_ACT_ERRNO((uint32_t)row->error) : SCMP_ACT_ALLOW;
 		/* _exact: a condition that this architecture cannot express is an error. */
-		int rc = seccomp_rule_add_exact_array(ctx, SCMP_ACT_ALLOW, row->syscall, n, args);
+		int rc = seccomp_rule_add_exact_array(ctx, action, row->syscall, n, args);
 		if (rc < 0)
 			return fault_set(f, rc, "%s: row %zu (%s) makes no filter: %s",
 					 filter->name, i, row->reason, err_text(rc));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * System call filters as data: one row per system call and form of arguments that is allowed, each
- * with the reason.  Everything else kills the process.  Only user of libseccomp.
+ * System call filters as data: one row per system call and form of arguments that is allowed, or
+ * that fails in order, each with the reason.  Everything else kills the process.  Only user of
+ * libseccomp.
  *
  * May be used by: sandbox/ and the tests that prove the tables.
  */
@@ -23,14 +24,19 @@ struct filter_condition {
 	uint64_t a, b;	      /* EQ: the value; MASKED_EQ: mask and value */
 };
 
-/* Allowed if all conditions hold; several rows for one system call are alternatives. */
+/* It holds if all conditions do; several rows for one system call are alternatives. */
 struct filter_row {
 	int syscall; /* SCMP_SYS() */
 	struct filter_condition conditions[FILTER_CONDITIONS_MAX];
 	const char *reason;
+	const char *rare; /* when it is used, if no test comes this way; else NULL */
+	int error;	  /* 0: it happens; else it fails with this errno */
 };
 
-/* How the tables write a row and its conditions. */
+/*
+ * How the tables write a row and its conditions.  RARE: no test of ours comes this way, but for the
+ * reason that is given; a row without that and without a use is an error (tests/policy/observe).
+ */
 #define ALLOW(call, why)                                                                           \
 	{                                                                                          \
 		SCMP_SYS(call), { { 0 } }, why                                                     \
@@ -38,6 +44,18 @@ struct filter_row {
 #define ALLOW_IF(call, why, ...)                                                                   \
 	{                                                                                          \
 		SCMP_SYS(call), { __VA_ARGS__ }, why                                               \
+	}
+#define RARE(call, why, when)                                                                      \
+	{                                                                                          \
+		SCMP_SYS(call), { { 0 } }, why, when                                               \
+	}
+#define RARE_IF(call, why, when, ...)                                                              \
+	{                                                                                          \
+		SCMP_SYS(call), { __VA_ARGS__ }, why, when                                         \
+	}
+#define REFUSE_IF(call, errno_value, why, ...)                                                     \
+	{                                                                                          \
+		SCMP_SYS(call), { __VA_ARGS__ }, why, NULL, errno_value                            \
 	}
 #define IS(n, value)                                                                               \
 	{                                                                                          \

@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "sandbox/caps.h"
 #include "sandbox/filter.h"
+#include "sandbox/isolate.h"
 
 #define LOWEST_WORKER_UID 65536
 
@@ -75,7 +76,9 @@ int phases_early(int keep_fd, struct fault *f)
 		return rc;
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return fault_set(f, -errno, "PR_SET_DUMPABLE: %s", err_text(-errno));
-	rc = set_limit(RLIMIT_CORE, "the core size", 0, f);
+	/* 1, not 0: no file can be so small, and a core_pattern that is a program, which 0 does not
+	 * keep from running, is not run (core(5)). */
+	rc = set_limit(RLIMIT_CORE, "the core size", 1, f);
 	if (rc >= 0)
 		rc = set_limit(RLIMIT_NOFILE, "the number of descriptors", PHASES_NOFILE, f);
 	if (rc < 0)
@@ -107,7 +110,7 @@ static int check_entered(uid_t uid, struct fault *f)
 	return caps_check(f);
 }
 
-int phases_enter(uid_t uid, struct fault *f)
+int phases_enter(uid_t uid, const struct isolation *isolation, struct fault *f)
 {
 	if (uid < LOWEST_WORKER_UID)
 		return fault_set(f, ERR_USAGE, "uid %u is not one for a worker", (unsigned int)uid);
@@ -116,7 +119,9 @@ int phases_enter(uid_t uid, struct fault *f)
 		rc = caps_bound(f);
 	if (rc < 0)
 		return rc;
-	if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
+	/* In a user namespace there is none, and nobody may ask for that. */
+	if ((getgroups(0, NULL) != 0 && setgroups(0, NULL) < 0) || setresgid(uid, uid, uid) < 0 ||
+	    setresuid(uid, uid, uid) < 0)
 		return fault_set(f, -errno, "uid %u cannot be taken: %s", (unsigned int)uid,
 				 err_text(-errno));
 	rc = caps_drop(f);
@@ -126,6 +131,8 @@ int phases_enter(uid_t uid, struct fault *f)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return fault_set(f, -errno, "no_new_privs: %s", err_text(-errno));
 	rc = check_entered(uid, f);
+	if (rc >= 0 && isolation)
+		rc = isolate_check(isolation, f);
 	if (rc >= 0)
 		entered = 1;
 	return rc;
@@ -135,7 +142,8 @@ int phases_follow_parent(pid_t parent, struct fault *f)
 {
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		return fault_set(f, -errno, "PR_SET_PDEATHSIG: %s", err_text(-errno));
-	if (getppid() != parent)
+	/* A parent in another PID namespace is 0 in this one. */
+	if (getppid() != parent && getppid() != 0)
 		return fault_set(f, ERR_STATE, "the parent process has ended");
 	return 0;
 }

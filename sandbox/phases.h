@@ -1,15 +1,33 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The phases in which a process gives up what it does not need, in the order in which it passes
- * through them.
+ * through them.  The caller's own phases (open, load) are worker/main.c's.
  *
- *  early  first thing in main(), as root.  Closes what was inherited, forgets the environment, no
- *	   core, not dumpable, limits.  Must not read anything a person could have written.
- *  open   (the caller's) as root: opens descriptors by fixed paths.  Must not parse what is in
- *them. enter  gives up root for good: uid, gid, groups, every capability set, no way back. load
- *(the caller's) as the VM's own uid: parses, unwraps, allocates, makes its threads. seal   the
- *system call allow-list, in every thread.  Must be the last step before the first byte of a guest
- *is read.  Yields the token that event loops ask for.
+ * - early: first thing in main(), as root.  Closes what was inherited, empties the environment,
+ *   resets signals, no core, not dumpable, limits.
+ *   Must not read anything that a person could have written.
+ *
+ * - open: as root.  Opens descriptors by fixed paths.
+ *   Must not parse what is in them.
+ *
+ * - begin, kernel, files (sandbox/isolate.h) and lock (sandbox/guard.h, before files): as root.
+ *   Namespaces, Landlock, PR_SET_MDWE, the lock against debuggers.  Each part may be missing on a
+ *   host, and is then said to be.
+ *   Must not have threads or a secret, nor need a file afterwards.
+ *
+ * - secret (sandbox/secret.h, before files): the worker only.  All memory that can be written
+ *   becomes secret memory.
+ *   Must not have a thread or a secret before it, nor fork after it.
+ *
+ * - enter: gives up root for good, uid, gid, groups, every capability set.  Looks at all of it, and
+ *   at what the phases before it say that they did.
+ *   Must not go on half-way.
+ *
+ * - load: as the VM's own uid.  Parses, unwraps, allocates, makes all threads.
+ *   Must not leave anything to be opened or made later.
+ *
+ * - seal: the system call allow-list, in every thread.  Yields the token event loops ask for.
+ *   Must not be followed by anything that sets up: next comes the first byte of a guest.
  *
  * May be used by: worker/ programs, once each and in this order; tests.
  */
@@ -20,13 +38,15 @@
 
 #include "base/err.h"
 
-#define PHASES_NOFILE 64 /* descriptors a worker or broker may have */
+struct isolation; /* sandbox/isolate.h */
+
+#define PHASES_NOFILE 128 /* descriptors a worker or broker may have; poll(2) takes as many */
 
 /*
- * Threads and processes of a VM's uid.  One VM has up to eight (broker, worker, and its threads for
- * data, state and records), but the kernel counts a uid over all mount and network namespaces of
- * the machine, and hosts that share one (the tests') share uids.  After sealing the filters allow
- * no new process at all.
+ * Threads and processes of a VM's uid.  One VM has up to nine (broker, guard, worker, and its
+ * threads for data, state and records), but the kernel counts a uid over all mount and network
+ * namespaces of the machine, and hosts that share one (the tests') share uids.  After sealing the
+ * filters allow no new process at all.
  */
 #define PHASES_NPROC  96
 
@@ -40,13 +60,16 @@ int phases_early(int keep_fd, struct fault *f) MUST_CHECK;
 /*
  * Phase enter: become UID (also the gid, no supplementary groups, and never a system's or person's
  * uid: >= 65536) without any capability, with locked securebits and no_new_privs; then look at the
- * result.  On failure the process is in between and must end.
+ * result, and at what ISOLATION says (NULL: nothing).  On failure the process is in between and
+ * must end.
  */
-int phases_enter(uid_t uid, struct fault *f) MUST_CHECK;
+int phases_enter(uid_t uid, const struct isolation *isolation, struct fault *f) MUST_CHECK;
 
 /*
  * Ask the kernel to SIGKILL this process when PARENT, which must be its parent, dies.  After
- * phases_enter(): a change of uid forgets it.  ERR_STATE if PARENT is gone already.
+ * phases_enter(): a change of uid forgets it.  ERR_STATE if PARENT is gone already; across PID
+ * namespaces that cannot be told, and the caller looks for it in another way (the worker: the
+ * broker's end of its link is closed).
  */
 int phases_follow_parent(pid_t parent, struct fault *f) MUST_CHECK;
 
@@ -55,7 +78,8 @@ struct sealed;
 
 /* What a process may still do once sealed; the tables are in sandbox/filter_*.c. */
 struct filter;
-extern const struct filter filter_worker, filter_broker, filter_swtpm;
+extern const struct filter filter_worker, filter_broker, filter_guard, filter_swtpm;
+extern const struct filter filter_calls; /* what worker and swtpm share; not to be loaded alone */
 
 /*
  * Phase seal: load FILTER into every thread (KILL_PROCESS for what it does not list) and hand out

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "worker/broker.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -17,11 +18,9 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "crypto/protector.h"
+#include "worker/caller.h"
+#include "worker/door.h"
 #include "worker/report.h"
-
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77 /* Linux 6.5 */
-#endif
 
 #define NOISE_MAX    100
 #define REFUSALS_MAX 100 /* launchers on record, one by one */
@@ -42,7 +41,9 @@ struct broker {
 	pid_t qemu;
 	int64_t started_s, window_ms, grace_ms; /* the last two: deadlines, -1 for none */
 	uint32_t level;
+	struct protections worker;
 	int ready, armed, launched, started, ending, ended, status;
+	struct door_limits doors;
 	const char *end_reason;
 	int refusals; /* on record */
 	int noise;    /* lines logged because of what clients did */
@@ -72,6 +73,8 @@ int broker_new(const struct broker_config *config, struct broker **out, struct f
 	sigaddset(&set, SIGINT);
 	/* A worker that does not read its answers must not keep us waiting. */
 	int rc = fd_set_nonblock(config->link, 1);
+	if (rc >= 0)
+		rc = fd_set_nonblock(config->qemus, 1);
 	if (rc >= 0 && b->worker_pidfd >= 0 && sigprocmask(SIG_BLOCK, &set, NULL) == 0)
 		b->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (b->signals < 0) {
@@ -105,6 +108,8 @@ void broker_free(struct broker *b)
 	fd_close(&b->config.qemu_ctrl);
 	fd_close(&b->config.qemu_lifeline);
 	fd_close(&b->config.qemu_monitor);
+	fd_close(&b->config.migrate_listener);
+	fd_close(&b->config.qemus);
 	fd_close(&b->signals);
 	fd_close(&b->worker_pidfd);
 	fd_close(&b->qemu_pidfd);
@@ -165,23 +170,6 @@ static void end(struct broker *b, const char *why)
 
 /* ---- Launch socket -------------------------------------------------------------------------- */
 
-/* A pidfd of whoever is connected over FD and has PID, or -errno. */
-static int peer_pidfd(int fd, pid_t pid)
-{
-	int pidfd = -1;
-	socklen_t size = sizeof(pidfd);
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == 0)
-		return pidfd;
-	CLEANUP_FD int opened = pidfd_open(pid, 0);
-	if (opened < 0)
-		return -errno;
-	/* PID may have become somebody else's only if the peer ended, which hung the socket up. */
-	struct pollfd p = { .fd = fd };
-	if (poll(&p, 1, 0) != 0)
-		return -ESRCH;
-	return fd_take(&opened);
-}
-
 static void launch_refuse(struct broker *b, int fd, const struct ucred *who, int rc,
 			  const char *rule, const char *text)
 {
@@ -201,19 +189,6 @@ static void launch_refuse(struct broker *b, int fd, const struct ucred *who, int
 	if (b->refusals <= REFUSALS_MAX + 1)
 		(void)!record(b, &r);
 	(void)!fd_send(fd, &reply, sizeof(reply), NULL, 0);
-}
-
-/* Is FD a stream socket of root's (libvirtd's) that listens? */
-static int is_listener(int fd)
-{
-	int domain = 0, type = 0, listens = 0;
-	struct ucred who = { .uid = 1 };
-	socklen_t int_size = sizeof(int), who_size = sizeof(who);
-	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &int_size) == 0 &&
-	       domain == AF_UNIX && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &int_size) == 0 &&
-	       type == SOCK_STREAM &&
-	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &int_size) == 0 && listens &&
-	       getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &who_size) == 0 && who.uid == 0;
 }
 
 /* FDS: libvirt's monitor listener, and what QEMU would restore from. */
@@ -248,12 +223,20 @@ static void launch(struct broker *b, int fd, const struct launch_request *reques
 			      "libvirt has not announced this start");
 		return;
 	}
-	CLEANUP_FD int pidfd = peer_pidfd(fd, who.pid);
+	/* There is no vTPM to start it with.  A migration of the definition alone (virsh migrate
+	 * --offline) is announced by libvirt as any other is. */
+	if (b->config.comes && !request->incoming) {
+		launch_refuse(b, fd, &who, ERR_STATE, "launch.coming",
+			      "libvirt announced less than a minute ago that this VM comes from "
+			      "another host; if it is to start here all the same, start it again");
+		return;
+	}
+	CLEANUP_FD int pidfd = caller_pidfd(fd, who.pid);
 	if (pidfd < 0) {
 		launch_refuse(b, fd, &who, pidfd, "launch.gone", "the launcher has ended");
 		return;
 	}
-	if (!is_listener(given[0])) {
+	if (!caller_is_listener(given[0])) {
 		launch_refuse(b, fd, &who, ERR_STATE, "launch.monitor",
 			      "the monitor is not a listener of libvirtd's");
 		return;
@@ -272,6 +255,7 @@ static void launch(struct broker *b, int fd, const struct launch_request *reques
 		return;
 	}
 	b->launched = 1;
+	b->doors.listeners = request->incoming ? DOOR_LISTENERS : 0;
 	b->window_ms = -1;
 	b->qemu = who.pid;
 	b->qemu_pidfd = fd_take(&pidfd);
@@ -295,7 +279,9 @@ static void control_answer(const struct broker *b, int fd, int rc, const char *t
 				       .broker_pid = getpid(),
 				       .qemu_pid = b->qemu,
 				       .worker_uid = b->config.worker_uid,
-				       .started_s = (uint64_t)b->started_s };
+				       .started_s = (uint64_t)b->started_s,
+				       .worker = b->worker,
+				       .broker = b->config.protections };
 	snprintf(reply.name, sizeof(reply.name), "%s", b->config.name);
 	snprintf(reply.text, sizeof(reply.text), "%s", text);
 	(void)!fd_send(fd, &reply, sizeof(reply), NULL, 0);
@@ -427,11 +413,53 @@ static void record_for_worker(struct broker *b, const struct broker_audit *m, si
 	(void)!fd_send(b->config.link, &answer, sizeof(answer), NULL, 0);
 }
 
+/* The host is to know with whom the worker has had it connect. */
+static int record_connection(struct broker *b, const struct door_request *m)
+{
+	struct audit_record r = AUDIT_RECORD(AUDIT_MIGRATE, AUDIT_BY_CONTROL, AUDIT_DONE);
+	char host[INET6_ADDRSTRLEN] = "?", folder[DOOR_FOLDER_BYTES];
+	(void)inet_ntop((int)m->family, m->address, host, sizeof(host));
+	door_folder(b->config.vm, folder);
+	if (m->family == AF_UNIX)
+		snprintf(r.reason, sizeof(r.reason),
+			 "a connection to %s/%s for a migration, sealed", folder, m->name);
+	else
+		snprintf(r.reason, sizeof(r.reason),
+			 "a connection to %s port %u for a migration, sealed", host, m->port);
+	return record(b, &r);
+}
+
+/* The worker wants a socket for a migration. */
+static void open_door(struct broker *b, const struct door_request *m, size_t n)
+{
+	struct door_reply reply = { .magic = DOOR_MAGIC, .number = m->number };
+	CLEANUP_FD int fd = -1;
+	reply.rc = b->launched && !b->ending ? door_check(&b->doors, m, n) : ERR_STATE;
+	if (reply.rc >= 0 && m->kind == DOOR_CONNECT)
+		reply.rc = record_connection(b, m);
+	if (reply.rc >= 0)
+		reply.rc = door_make(&b->doors, m, &fd);
+	(void)!fd_send(b->config.link, &reply, sizeof(reply), &fd, fd >= 0);
+}
+
+/* QEMU connects, to migrate over several channels; or somebody of its uid does. */
+static void pass_qemu(struct broker *b)
+{
+	pid_t peer = 0;
+	int rc = door_pass(b->config.migrate_listener, b->qemu, b->qemu_pidfd, b->config.qemus,
+			   &peer);
+	if (rc == 1)
+		log_noise(b, "pid %d is not this VM's QEMU, and does not migrate it", (int)peer);
+	else if (rc < 0)
+		log_noise(b, "QEMU's connection is not passed on: %s", err_text(rc));
+}
+
 static void link_ready(struct broker *b)
 {
 	union {
 		struct broker_news news;
 		struct broker_audit audit;
+		struct door_request door;
 	} said = { 0 };
 	int fds[FD_PASS_MAX];
 	size_t n_fds;
@@ -441,6 +469,9 @@ static void link_ready(struct broker *b)
 	if (got == sizeof(said.news) && !b->ready) {
 		b->ready = 1;
 		b->level = said.news.level;
+		b->worker = said.news.protections;
+	} else if (got == sizeof(said.door) && b->ready && said.door.magic == DOOR_MAGIC) {
+		open_door(b, &said.door, (size_t)got);
 	} else if (got > 0 && b->ready) {
 		record_for_worker(b, &said.audit, (size_t)got);
 	} else if (got != -EAGAIN) {
@@ -500,14 +531,15 @@ static int next_timeout(const struct broker *b)
 	return next < 0 ? -1 : clock_left_ms(next) + 1;
 }
 
-enum slot { SLOT_WORKER, SLOT_QEMU, SLOT_SIGNALS, SLOT_LINK, SLOT_LISTENERS };
+enum slot { SLOT_WORKER, SLOT_QEMU, SLOT_SIGNALS, SLOT_LINK, SLOT_MIGRATE, SLOT_LISTENERS };
 #define SLOT_CLIENTS (SLOT_LISTENERS + N_CHANNELS)
 #define N_SLOTS	     (SLOT_CLIENTS + N_CHANNELS * BROKER_CLIENTS_MAX)
 
 static void fill_slots(const struct broker *b, struct pollfd slots[static N_SLOTS])
 {
 	/* poll(2) passes over descriptors that are -1. */
-	const int own[] = { b->worker_pidfd, b->qemu_pidfd, b->signals, b->config.link };
+	const int own[] = { b->worker_pidfd, b->qemu_pidfd, b->signals, b->config.link,
+			    b->config.migrate_listener };
 	for (int i = 0; i < N_SLOTS; i++)
 		slots[i] = (struct pollfd){ .fd = -1, .events = POLLIN };
 	for (int i = 0; i < SLOT_LISTENERS; i++)
@@ -532,6 +564,8 @@ static void serve_slots(struct broker *b, const struct pollfd slots[static N_SLO
 			client_accept(b, (enum channel)c);
 	if (slots[SLOT_LINK].revents && b->config.link >= 0)
 		link_ready(b);
+	if (slots[SLOT_MIGRATE].revents)
+		pass_qemu(b);
 	if (slots[SLOT_SIGNALS].revents && read(b->signals, &info, sizeof(info)) > 0)
 		end(b, "told to by a signal");
 	if (slots[SLOT_QEMU].revents) {

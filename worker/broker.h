@@ -6,13 +6,14 @@
  *
  * Theory of operation.  One thread, one poll loop, no call that can block.  Who ends whom:
  *
- *  QEMU ends	     its pidfd is readable; the broker closes the link; the worker shuts the vTPM
- *		     down and ends; the broker follows.
- *  worker ends	     the kernel kills QEMU: the worker's end of the lifeline closes, and the
- *launcher has asked for SIGKILL on that (libvirt/launch.c).  The broker follows. broker ends the
- *kernel kills the worker (PR_SET_PDEATHSIG), and so QEMU. CONTROL_STOP,    the link is closed, as
- *above; a worker that has not ended after SIGTERM	     BROKER_GRACE_MS is killed. no launcher
- *within LAUNCH_WINDOW_MS: as CONTROL_STOP.
+ * - QEMU ends: its pidfd is readable; the broker closes the link; the worker shuts the vTPM down
+ *   and ends; the broker follows.
+ * - The worker ends: its end of the lifeline closes, and the kernel kills QEMU, whose launcher has
+ *   asked for SIGKILL on that (libvirt/launch.c).  The broker follows.
+ * - The broker ends: the kernel kills the worker (PR_SET_PDEATHSIG), and so QEMU.
+ * - CONTROL_STOP, SIGTERM: the link is closed, as above; a worker that has not ended after
+ *   BROKER_GRACE_MS is killed.
+ * - No launcher comes within LAUNCH_WINDOW_MS: as CONTROL_STOP.
  *
  * A client gets BROKER_CLIENT_MS to say what it wants.  Each socket has its own few places for
  * clients, the oldest gives way: whoever may connect to the one cannot keep others from the other.
@@ -35,6 +36,7 @@
 /* What the worker says over the link, once, when it is sealed. */
 struct broker_news {
 	uint32_t level; /* crypto/protector.h enum shield_level */
+	struct protections protections;
 };
 
 /* What the broker says over the link. */
@@ -53,15 +55,19 @@ struct broker_config {
 	const uint8_t *vm; /* UUID_BYTES, borrowed */
 	const char *name;  /* the domain's, borrowed */
 	uid_t qemu_uid, worker_uid;
-	pid_t worker;		 /* our child */
-	int window_ms, grace_ms; /* LAUNCH_WINDOW_MS, BROKER_GRACE_MS */
+	pid_t worker;			/* our child */
+	int comes;			/* the VM is to come from another host */
+	int window_ms, grace_ms;	/* LAUNCH_WINDOW_MS, BROKER_GRACE_MS */
+	struct protections protections; /* around the broker itself */
 	/* Descriptors, taken over on success. */
 	int launch_listener, control_listener;
-	int link;	     /* SOCK_SEQPACKET, to the worker */
-	int qemu_ctrl;	     /* QEMU's end of the vTPM's control channel */
-	int qemu_lifeline;   /* QEMU's end of the lifeline */
-	int qemu_monitor;    /* the listener that becomes QEMU's monitor */
-	struct audit *audit; /* taken over on success; NULL: nothing is recorded (tests) */
+	int link;	      /* SOCK_SEQPACKET, to the worker */
+	int qemu_ctrl;	      /* QEMU's end of the vTPM's control channel */
+	int qemu_lifeline;    /* QEMU's end of the lifeline */
+	int qemu_monitor;     /* the listener that becomes QEMU's monitor */
+	int migrate_listener; /* where QEMU connects to migrate over several channels */
+	int qemus;	      /* SOCK_SEQPACKET: takes those connections to the worker */
+	struct audit *audit;  /* taken over on success; NULL: nothing is recorded (tests) */
 };
 
 struct broker;

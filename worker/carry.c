@@ -1,64 +1,51 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "worker/carry.h"
+#include "worker/carry_inner.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/paths.h"
+#include "base/uuid.h"
+#include "worker/door.h"
+#include "worker/places.h"
 #include "worker/refusal.h"
-#include "worker/report.h"
-
-#define NAME_BYTES 64
-#define OUR_NAME   "shieldvm-state" /* of our pipe, in QEMU; must not begin with a digit */
-
-struct held {
-	char name[NAME_BYTES];
-	int fd; /* -1: a free place */
-};
-
-enum step { STEP_NONE, STEP_OPENING, STEP_GETFD, STEP_GETFD_SENT, STEP_COMMAND, STEP_COMMAND_SENT };
-
-struct carry {
-	struct carry_config config;
-	struct held held[CARRY_HELD_MAX];
-	struct held incoming[LAUNCH_INCOMING_MAX];
-	int to_a_host;	     /* libvirt has set up a migration to another host */
-	int waits_for_state; /* QEMU was started for state that has not come in whole yet */
-
-	enum transfer_kind kind;      /* of the last one begun */
-	int running;		      /* begun, and its end not told by carry_ended() yet */
-	int asked, said;	      /* QEMU was told to, and has said how it ended */
-	int written;		      /* which is that all is done */
-	int qemus_own;		      /* QEMU has failed, and says why itself */
-	char failure[CARRY_TEXT_MAX]; /* why the last one failed; "": it has not */
-
-	/* The request being carried out. */
-	enum step step;
-	char command[QMP_COMMAND_MAX];
-	json_t *arguments;
-	int pipe; /* QEMU's end, not sent yet; -1: none */
-};
 
 int carry_new(const struct carry_config *config, struct carry **out)
 {
+	char uuid[UUID_TEXT_SIZE];
 	struct carry *c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
 	c->config = *config;
+	if (!c->config.word_ms)
+		c->config.word_ms = CARRY_WORD_MS;
+	c->settle = (struct settle){ config->vtpm, config->link };
+	c->door.link = config->link;
 	c->pipe = -1;
+	c->channels = CARRY_CHANNELS;
+	if (config->vm) {
+		uuid_format(config->vm, uuid);
+		door_folder(config->vm, c->door.folder);
+		snprintf(c->qemus, sizeof(c->qemus), "unix:" PATH_RUN "/%s/" PLACES_MIGRATE, uuid);
+	}
 	for (size_t i = 0; i < CARRY_HELD_MAX; i++)
 		c->held[i].fd = -1;
 	for (size_t i = 0; i < LAUNCH_INCOMING_MAX; i++)
 		c->incoming[i].fd = -1;
+	if (config->disks && copy_new(config->disks, &c->door, &c->copy) < 0) {
+		carry_free(c);
+		return -ENOMEM;
+	}
 	*out = c;
 	return 0;
 }
 
-static void request_done(struct carry *c)
+void carry_request_done(struct carry *c)
 {
 	json_decref(c->arguments);
 	c->arguments = NULL;
@@ -70,7 +57,8 @@ void carry_free(struct carry *c)
 {
 	if (!c)
 		return;
-	request_done(c);
+	carry_request_done(c);
+	copy_free(c->copy);
 	carry_forget(c);
 	for (size_t i = 0; i < LAUNCH_INCOMING_MAX; i++)
 		fd_close(&c->incoming[i].fd);
@@ -85,7 +73,7 @@ void carry_launched(struct carry *c, int incoming, int *fds, const int32_t *numb
 		vtpm_keep(c->config.vtpm);
 	c->waits_for_state = incoming;
 	for (size_t i = 0; i < n && i < LAUNCH_INCOMING_MAX; i++) {
-		snprintf(c->incoming[i].name, NAME_BYTES, "%d", (int)numbers[i]);
+		snprintf(c->incoming[i].name, CARRY_NAME_BYTES, "%d", (int)numbers[i]);
 		fd_close(&c->incoming[i].fd);
 		c->incoming[i].fd = fd_take(&fds[i]);
 	}
@@ -97,164 +85,51 @@ void carry_forget(struct carry *c)
 		fd_close(&c->held[i].fd);
 }
 
-/* ---- What libvirt asks ---------------------------------------------------------------------- */
+/* ---- What moves it: migration/transfer.h or migration/live.h -------------------------------- */
 
-static enum carry_verdict fail(enum carry_verdict v, int rc, const char *text, struct fault *f)
+/* FD is the file, pipe, connection or listener; taken over on success. */
+int carry_move(struct carry *c, enum carry_kind kind, int fd, unsigned int more, struct fault *f)
 {
-	fault_set(f, rc, "%s", text);
-	return v;
-}
-
-static struct held *find(struct held *list, size_t n, const char *name)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (list[i].fd >= 0 && strcmp(list[i].name, name) == 0)
-			return &list[i];
+	enum live_how how = is_postcopy(c) ? LIVE_AGAIN : LIVE_ANEW;
+	switch (kind) {
+	case KIND_SAVE:
+		return transfer_begin(c->config.transfer, TRANSFER_SAVE, fd, &c->pipe, f);
+	case KIND_DUMP:
+		return transfer_begin(c->config.transfer, TRANSFER_DUMP, fd, &c->pipe, f);
+	case KIND_RESTORE:
+		return transfer_begin(c->config.transfer, TRANSFER_RESTORE, fd, &c->pipe, f);
+	case KIND_LEAVE:
+		return live_leave(c->config.live, how, fd, more, &c->pipe, f);
+	case KIND_ARRIVE:
+		return live_arrive(c->config.live, how, fd, more, &c->pipe, f);
 	}
-	return NULL;
+	return fault_set(f, ERR_USAGE, "no such transfer");
 }
 
-/* libvirt gives a pipe or a file for state and nothing else by getfd. */
-static int is_for_state(int fd)
+void carry_abort(struct carry *c, const char *why)
 {
-	struct stat st;
-	return fd >= 0 && fstat(fd, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISREG(st.st_mode));
+	if (is_live(c))
+		live_abort(c->config.live, why);
+	else
+		transfer_abort(c->config.transfer, why);
 }
 
-static enum carry_verdict hold(struct carry *c, const char *name, int *fd, struct fault *f)
+static enum transfer_state mover_look(struct carry *c, struct fault *f)
 {
-	struct held *place = find(c->held, CARRY_HELD_MAX, name);
-	if (place) /* QEMU too lets the newer one take the name */
-		fd_close(&place->fd);
-	if (!is_for_state(*fd))
-		return CARRY_NOT_MINE;
-	for (size_t i = 0; !place && i < CARRY_HELD_MAX; i++) {
-		if (c->held[i].fd < 0)
-			place = &c->held[i];
-	}
-	if (!place)
-		return fail(CARRY_FAILED, ERR_LIMIT, "too many files were handed over", f);
-	if (strlen(name) >= NAME_BYTES)
-		return fail(CARRY_FAILED, ERR_LIMIT, "the descriptor's name is too long", f);
-	snprintf(place->name, NAME_BYTES, "%s", name);
-	place->fd = fd_take(fd);
-	return CARRY_ANSWERED;
-}
-
-/* On record before a byte of it moves. */
-static int record(const struct carry *c, enum audit_event event, const char *command,
-		  const char *reason, struct fault *f)
-{
-	struct broker_audit m;
-	if (c->config.link < 0)
-		return 0;
-	report_init(&m, event, AUDIT_BY_MONITOR, AUDIT_DONE, "", command, reason);
-	int rc = report_send(c->config.link, &m);
-	return rc < 0 ? fault_set(f, rc, "refused, as it cannot be put on record: %s", err_text(rc))
-		      : 0;
-}
-
-static const struct {
-	enum audit_event event;
-	const char *member; /* of the arguments that names the descriptor */
-	const char *reason; /* for the record */
-} KINDS[] = {
-	[TRANSFER_SAVE] = { AUDIT_SAVE, "uri", "the VM's state leaves, sealed" },
-	[TRANSFER_DUMP] = { AUDIT_SAVE, "protocol", "a dump leaves, sealed to the owner's key" },
-	[TRANSFER_RESTORE] = { AUDIT_RESTORE, "uri", "the VM starts from saved state" },
-};
-
-static enum carry_verdict begin(struct carry *c, enum transfer_kind kind,
-				const struct qmp_request *r, struct held *from, struct fault *f)
-{
-	if (c->running || c->step != STEP_NONE)
-		return fail(CARRY_FAILED, -EBUSY, "the VM's state is on its way already", f);
-	if (record(c, KINDS[kind].event, r->command, KINDS[kind].reason, f) < 0 ||
-	    transfer_begin(c->config.transfer, kind, from->fd, &c->pipe, f) < 0)
-		return CARRY_FAILED;
-	from->fd = -1;
-	c->kind = kind;
-	c->running = 1;
-	c->asked = c->said = c->written = c->qemus_own = 0;
-	c->failure[0] = 0;
-	c->step = kind == TRANSFER_RESTORE ? STEP_OPENING : STEP_GETFD;
-	snprintf(c->command, sizeof(c->command), "%s", r->command);
-	c->arguments = json_copy(r->arguments);
-	if (!c->arguments || json_object_set_new(c->arguments, KINDS[kind].member,
-						 json_string("fd:" OUR_NAME)) < 0) {
-		transfer_abort(c->config.transfer, err_text(-ENOMEM));
-		c->said = 1;
-		request_done(c);
-		return fail(CARRY_FAILED, -ENOMEM, err_text(-ENOMEM), f);
-	}
-	return CARRY_BEGUN;
-}
-
-static enum carry_verdict refuse(const char *rule, const char **out, const char *reason,
-				 struct fault *f)
-{
-	*out = rule;
-	return fail(CARRY_REFUSED, ERR_POLICY, reason, f);
-}
-
-/*
- * libvirt has QEMU pause at the end of a migration to another host, and never at that of a file.  A
- * tunnelled one goes through a pipe as a file does.
- */
-static void look_at_capabilities(struct carry *c, const json_t *arguments)
-{
-	const json_t *list = json_object_get(arguments, "capabilities"), *entry;
-	size_t i;
-	json_array_foreach(list, i, entry)
-	{
-		const char *name = json_string_value(json_object_get(entry, "capability"));
-		if (name && strcmp(name, "pause-before-switchover") == 0)
-			c->to_a_host = !json_is_false(json_object_get(entry, "state"));
-	}
-}
-
-enum carry_verdict carry_request(struct carry *c, const struct qmp_request *r, int *fd,
-				 const char **rule, struct fault *f)
-{
-	const char *name = json_string_value(json_object_get(r->arguments, "fdname"));
-	if (strcmp(r->command, "getfd") == 0)
-		return name ? hold(c, name, fd, f) : CARRY_NOT_MINE;
-	if (strcmp(r->command, "closefd") == 0) {
-		struct held *h = name ? find(c->held, CARRY_HELD_MAX, name) : NULL;
-		if (h)
-			fd_close(&h->fd);
-		return h ? CARRY_ANSWERED : CARRY_NOT_MINE;
-	}
-	/* Waking a guest that was saved in its sleep has it run, too. */
-	if (c->waits_for_state &&
-	    (strcmp(r->command, "cont") == 0 || strcmp(r->command, "system_wakeup") == 0))
-		return refuse("state.unverified", rule,
-			      "the VM's state has not come in, or not all of it is authentic", f);
-	if (strcmp(r->command, "migrate-set-capabilities") == 0)
-		look_at_capabilities(c, r->arguments);
-	if (strcmp(r->command, "migrate_cancel") == 0) {
-		/* QEMU is done and would not say anything any more. */
-		if (c->running && c->written)
-			transfer_abort(c->config.transfer, "it was cancelled");
-		return CARRY_NOT_MINE;
-	}
-
-	int out = strcmp(r->command, "migrate") == 0;
-	int dump = strcmp(r->command, "dump-guest-memory") == 0;
-	int in = strcmp(r->command, "migrate-incoming") == 0;
-	if (!out && !dump && !in)
-		return CARRY_NOT_MINE;
-	name = json_string_value(json_object_get(r->arguments, dump ? "protocol" : "uri"));
-	if (!name || strncmp(name, "fd:", 3) != 0)
-		name = "fd:";
-	struct held *h = in ? find(c->incoming, LAUNCH_INCOMING_MAX, name + 3)
-			    : find(c->held, CARRY_HELD_MAX, name + 3);
-	if (!h && dump)
-		return refuse("memory.dump", rule, "the dump would leave in clear", f);
-	if (!h || (out && c->to_a_host))
-		return refuse("migration.unsealed", rule, "the guest's state would travel in clear",
-			      f);
-	return begin(c, out ? TRANSFER_SAVE : dump ? TRANSFER_DUMP : TRANSFER_RESTORE, r, h, f);
+	static const enum transfer_state AS[] = {
+		[LIVE_IDLE] = TRANSFER_IDLE,	    [LIVE_OPENING] = TRANSFER_OPENING,
+		[LIVE_ACCEPTED] = TRANSFER_OPENING, [LIVE_RUNNING] = TRANSFER_RUNNING,
+		[LIVE_DONE] = TRANSFER_DONE,	    [LIVE_FAILED] = TRANSFER_FAILED,
+	};
+	struct live_news news;
+	if (!is_live(c))
+		return transfer_look(c->config.transfer, f);
+	live_look(c->config.live, &news);
+	*f = news.fault;
+	c->wants_more = news.state == LIVE_ACCEPTED;
+	/* Whoever did not get as far as an answer is not the other host's worker. */
+	snprintf(c->rule, sizeof(c->rule), "%s", news.rule[0] ? news.rule : "migration.peer");
+	return AS[news.state];
 }
 
 /* ---- Carrying it out ------------------------------------------------------------------------ */
@@ -267,35 +142,103 @@ static int is_forgery(int rc)
 	       rc == ERR_STATE;
 }
 
+/* The same of what the last one has brought in; a connection just ends too early when it breaks. */
+static int has_forged(const struct carry *c, int rc)
+{
+	return c->kind == KIND_ARRIVE ? rc == ERR_AUTH : comes_in(c) && is_forgery(rc);
+}
+
+/* All that the VM needs to run is in, and authentic: from now on it may, and its vTPM store. */
+static int settle_in(struct carry *c, struct fault *f)
+{
+	if (!c->waits_for_state) /* it came in post-copy, and runs already */
+		return settle_record(&c->settle, AUDIT_MIGRATE, c->command,
+				     "all of the VM's memory has come", f);
+	/* Until it runs it may still be the other host's; in post-copy it is about to. */
+	int early = is_postcopy(c), comes = c->kind == KIND_ARRIVE;
+	int rc = comes && !early ? settle_arrived(&c->settle, f) : settle_here(&c->settle, f);
+	if (rc >= 0 && comes)
+		rc = settle_record(&c->settle, AUDIT_MIGRATE, c->command,
+				   "the VM has come from another host", f);
+	if (rc >= 0) {
+		c->waits_for_state = 0;
+		c->moved = comes && !early;
+	}
+	return rc;
+}
+
+/* The destination takes the VM: what else QEMU is to have. */
+static int connect_more(struct carry *c, struct fault *f)
+{
+	int rc = 0;
+	for (; rc >= 0 && c->asked_for < c->more; c->asked_for++) {
+		CLEANUP_FD int net = -1;
+		rc = door_ask(&c->door, DOOR_CONNECT, c->address, &net, f);
+		if (rc >= 0)
+			rc = live_more(c->config.live, net, f);
+		if (rc >= 0)
+			net = -1;
+	}
+	return rc;
+}
+
 enum carry_turn carry_next(struct carry *c, struct carry_ask *ask, const char **rule,
 			   struct fault *f)
 {
+	if (c->copy && copy_is_busy(c->copy))
+		return copy_next(c->copy, ask, rule, f);
 	*ask = (struct carry_ask){ .fd = -1 };
 	*rule = NULL;
+	if (c->step == STEP_WORD)
+		return carry_talk_next(c, ask, rule, f);
 	if (c->step == STEP_OPENING) {
-		enum transfer_state s = transfer_look(c->config.transfer, f);
+		enum transfer_state s = mover_look(c, f);
+		ask->command = c->command;
+		if (s == TRANSFER_OPENING && c->wants_more && connect_more(c, f) < 0)
+			carry_abort(c, f->text);
 		if (s == TRANSFER_OPENING)
 			return CARRY_WAITS;
 		if (s == TRANSFER_FAILED) {
 			/* It never began, as far as QEMU knows. */
 			c->running = 0;
-			request_done(c);
-			*rule = is_forgery(f->rc) ? "state.auth" : NULL;
+			carry_request_done(c);
+			if (c->kind == KIND_LEAVE)
+				*rule = c->rule;
+			else
+				*rule = is_forgery(f->rc) ? "state.auth" : NULL;
 			return CARRY_STOPS;
 		}
-		c->step = STEP_GETFD;
+		/* Or else QEMU connects itself. */
+		c->step = c->pipe >= 0 ? STEP_GETFD : STEP_COMMAND;
 	}
-	if (c->step == STEP_GETFD) {
+	if (c->step == STEP_RUN) {
+		ask->command = c->command;
+		if (!settle_ready(&c->settle) && c->running)
+			return CARRY_WAITS;
+		int rc = settle_ready(&c->settle) ? settle_in(c, f) : ERR_STATE;
+		if (rc == ERR_STATE)
+			fault_set(f, rc, "the vTPM's state has not come in");
+		if (rc < 0) {
+			carry_request_done(c);
+			return CARRY_STOPS;
+		}
+		ask->arguments = json_incref(c->arguments);
+		ask->last = 1;
+		c->step = STEP_RUN_SENT;
+	} else if (c->step == STEP_GETFD) {
 		ask->command = "getfd";
-		ask->arguments = json_pack("{s:s}", "fdname", OUR_NAME);
+		ask->arguments = json_pack("{s:s}", "fdname", CARRY_OUR_NAME);
 		ask->fd = fd_take(&c->pipe);
 		c->step = STEP_GETFD_SENT;
 	} else if (c->step == STEP_COMMAND) {
 		ask->command = c->command;
 		ask->arguments = json_incref(c->arguments);
-		ask->last = 1;
+		ask->last = !c->recovers;
 		c->asked = 1;
 		c->step = STEP_COMMAND_SENT;
+	} else if (c->step == STEP_RECOVERING && (c->postcopy != POSTCOPY_PAUSED || c->said)) {
+		carry_request_done(c);
+		return CARRY_DONE;
 	} else {
 		return CARRY_WAITS;
 	}
@@ -304,23 +247,72 @@ enum carry_turn carry_next(struct carry *c, struct carry_ask *ask, const char **
 
 void carry_replied(struct carry *c, int ok)
 {
+	if (c->copy && copy_is_busy(c->copy)) {
+		copy_replied(c->copy, ok);
+		return;
+	}
 	if (ok && c->step == STEP_GETFD_SENT) {
 		c->step = STEP_COMMAND;
 		return;
 	}
+	if (ok && c->recovers && c->step == STEP_COMMAND_SENT) {
+		c->step = STEP_RECOVERING;
+		return;
+	}
+	if (c->step == STEP_WORD_SENT)
+		carry_talk_replied(c, ok);
+	if (c->step == STEP_RUN_SENT || c->step == STEP_WORD_SENT)
+		carry_request_done(c);
 	if (c->step == STEP_GETFD_SENT || c->step == STEP_COMMAND_SENT) {
 		if (!ok) { /* which is libvirt's answer already */
 			c->said = c->qemus_own = 1;
-			transfer_abort(c->config.transfer, "QEMU has refused it");
+			carry_abort(c, "QEMU has refused it");
 		}
-		request_done(c);
+		carry_request_done(c);
 	}
+}
+
+/* QEMU says that the VM runs there now, or here, before all of its memory has moved. */
+static void enter_postcopy(struct carry *c)
+{
+	struct fault f = { 0 };
+	c->postcopy = POSTCOPY_ACTIVE;
+	/* It may not have stopped to ask. */
+	if (c->kind != KIND_LEAVE || c->moved)
+		return;
+	c->moved = 1;
+	if (settle_away(&c->settle, c->command, "the VM is to run on the other host", &f) < 0)
+		log_error("the vTPM's state here cannot be marked as moved: %s", f.text);
+}
+
+/* ... that the link broke, and that it waits for another. */
+static void enter_pause(struct carry *c)
+{
+	c->postcopy = POSTCOPY_PAUSED;
+	c->said = 1;
+	carry_abort(c, "QEMU has paused it");
+}
+
+/* ... that nothing comes of it, before anything ran there: it lets the guest run on itself. */
+static void leave_postcopy(struct carry *c)
+{
+	struct fault f = { 0 };
+	if (c->postcopy == POSTCOPY_ASKED && c->moved &&
+	    settle_back(&c->settle, c->command, "the VM stays here: it was given up", &f) < 0)
+		log_error("the vTPM's state is still marked as moved: %s", f.text);
+	else if (c->postcopy == POSTCOPY_ASKED)
+		c->moved = 0;
+	c->postcopy = POSTCOPY_NO;
 }
 
 int carry_event(struct carry *c, const struct qmp_text *name, const struct qmp_text *status)
 {
 	int migration = qmp_is_text(name, "MIGRATION");
-	int mine = c->kind == TRANSFER_DUMP ? qmp_is_text(name, "DUMP_COMPLETED") : migration;
+	int mine = c->kind == KIND_DUMP ? qmp_is_text(name, "DUMP_COMPLETED") : migration;
+	/* libvirt was told that what was coming in has failed, and takes the last word for the true
+	 * one: QEMU, which goes on waiting, says no more of it. */
+	if (!c->running && migration && comes_in(c) && c->failure[0])
+		return 1;
 	if (!c->running || !mine || !status)
 		return 0;
 	int completed = qmp_is_text(status, "completed");
@@ -330,7 +322,8 @@ int carry_event(struct carry *c, const struct qmp_text *name, const struct qmp_t
 		return completed || given_up;
 	if (completed) {
 		c->said = c->written = 1;
-		if (c->kind != TRANSFER_RESTORE)
+		/* A migration's channel ends when QEMU closes its end of it. */
+		if (c->kind == KIND_SAVE || c->kind == KIND_DUMP)
 			transfer_finish(c->config.transfer);
 		return 1;
 	}
@@ -338,27 +331,72 @@ int carry_event(struct carry *c, const struct qmp_text *name, const struct qmp_t
 		c->said = 1;
 		/* Unless QEMU failed because we did. */
 		struct fault f = { 0 };
-		c->qemus_own = transfer_look(c->config.transfer, &f) != TRANSFER_FAILED;
-		transfer_abort(c->config.transfer, "QEMU has given up");
+		c->qemus_own = mover_look(c, &f) != TRANSFER_FAILED;
+		leave_postcopy(c);
+		carry_abort(c, "QEMU has given up");
 		return 1;
 	}
+	/* Not before there is anybody whom the VM could come from. */
+	struct fault f = { 0 };
+	if (is_live(c) && qmp_is_text(status, "postcopy-active") &&
+	    mover_look(c, &f) != TRANSFER_OPENING)
+		enter_postcopy(c);
+	if (is_postcopy(c) && qmp_is_text(status, "postcopy-paused"))
+		enter_pause(c);
 	return 0;
+}
+
+void carry_shut(struct carry *c)
+{
+	if (c->kind != KIND_ARRIVE)
+		return;
+	door_shut(&c->door, c->address);
+	c->address[0] = 0;
+	if (c->copy)
+		copy_over(c->copy);
 }
 
 int carry_news_fd(const struct carry *c)
 {
-	return c->running ? transfer_news_fd(c->config.transfer) : -1;
+	if (c->copy && copy_is_busy(c->copy))
+		return copy_news_fd(c->copy);
+	if (!c->running && (c->talk == TALK_NONE || c->parted))
+		return -1;
+	return is_live(c) ? live_news_fd(c->config.live) : transfer_news_fd(c->config.transfer);
 }
 
-/* All of the state is in, and authentic: from now on the VM may run and its vTPM store. */
 static int settle(struct carry *c, struct fault *f)
 {
-	if (c->kind != TRANSFER_RESTORE)
+	/* What is left of it here is not the VM any more: that has run there. */
+	if (c->kind != KIND_LEAVE || !is_postcopy(c))
+		c->postcopy = POSTCOPY_NO;
+	int rc = comes_in(c) ? settle_in(c, f) : 0;
+	return rc >= 0 && is_live(c) ? carry_talk_begin(c, f) : rc;
+}
+
+/*
+ * What came in counts when QEMU has taken it in.  When what goes out has failed, QEMU meets a
+ * closed pipe or connection; but if all was in that pipe already, it says that all is done.  A
+ * migration's channel may have ended before QEMU has said that it is done.
+ */
+static int waits_for_qemu(const struct carry *c, enum transfer_state s)
+{
+	if (c->said)
 		return 0;
-	int rc = c->config.vtpm ? vtpm_commit(c->config.vtpm, f) : 0;
-	if (rc >= 0)
-		c->waits_for_state = 0;
-	return rc;
+	if (is_postcopy(c)) /* it pauses */
+		return 1;
+	return c->kind == KIND_LEAVE || s == (comes_in(c) ? TRANSFER_DONE : TRANSFER_FAILED);
+}
+
+/*
+ * The transfer is done; or the VM runs here already, QEMU has said that all of it is in, and what
+ * broke behind that, at RC, is the link: every record that QEMU has had was authentic.
+ */
+static int is_whole(const struct carry *c, enum transfer_state s, int rc)
+{
+	int link_broke = rc == ERR_TRUNCATED || (rc < 0 && rc > ERR_AUTH && rc != -ECANCELED);
+	return s == TRANSFER_DONE ||
+	       (is_postcopy(c) && c->kind == KIND_ARRIVE && !c->waits_for_state && link_broke);
 }
 
 int carry_ended(struct carry *c, const char **event)
@@ -366,31 +404,54 @@ int carry_ended(struct carry *c, const char **event)
 	struct fault f = { 0 };
 	*event = NULL;
 	if (!c->running)
+		carry_hear(c);
+	if (!c->running)
 		return 0;
-	enum transfer_state s = transfer_look(c->config.transfer, &f);
+	enum transfer_state s = mover_look(c, &f);
 	/* libvirt has its answer to the command first. */
-	if (c->step != STEP_NONE || (s != TRANSFER_DONE && s != TRANSFER_FAILED))
+	/* QEMU may need the link's end to answer, when it has to run on what is not there. */
+	int is_asked = c->step != STEP_NONE && c->step < STEP_RUN;
+	if (is_asked || (s != TRANSFER_DONE && s != TRANSFER_FAILED))
 		return 0;
-	/*
-	 * What came in counts when QEMU has taken it in.  When what goes out has failed, QEMU meets
-	 * a closed pipe; but if all was in that pipe already, it says that all is done.
-	 */
-	if (!c->said && s == (c->kind == TRANSFER_RESTORE ? TRANSFER_DONE : TRANSFER_FAILED))
+	/* Its vTPM's state may still be on its way from QEMU, and the memory that is here is
+	 * wanted. */
+	if (s == TRANSFER_FAILED && is_postcopy(c) && c->kind == KIND_ARRIVE && !c->said)
+		live_let_go(c->config.live);
+	if (waits_for_qemu(c, s))
 		return 0;
 	c->running = 0;
-	if (s == TRANSFER_DONE && c->written && settle(c, &f) >= 0)
+	carry_shut(c);
+	if (c->postcopy == POSTCOPY_PAUSED) {
+		log_warning("post-copy is paused: %s", f.text);
+		if (has_forged(c, f.rc))
+			(void)refusal_record(c->config.link, "state.auth", c->command, f.text);
 		return 1;
+	}
+	if (c->stays && !is_postcopy(c))
+		fault_set(&f, ERR_STATE, CARRY_STAYS);
+	else if (c->written && is_whole(c, s, f.rc) && settle(c, &f) >= 0)
+		return 1;
+	/* All of it may be there, and is not to run there. */
+	if (s == TRANSFER_DONE && c->kind == KIND_LEAVE)
+		live_say(c->config.live, WORD_MINE);
 	if (c->qemus_own)
 		return 1;
 	snprintf(c->failure, sizeof(c->failure), "shieldvm: %s%s",
-		 is_forgery(f.rc) && c->kind == TRANSFER_RESTORE ? "state.auth: " : "", f.text);
+		 has_forged(c, f.rc) ? "state.auth: " : "", f.text);
 	log_warning("%s", c->failure);
-	if (c->kind == TRANSFER_RESTORE && is_forgery(f.rc))
+	if (has_forged(c, f.rc))
 		(void)refusal_record(c->config.link, "state.auth", c->command, f.text);
+	if (c->kind == KIND_ARRIVE && c->more)
+		c->lost_ms = clock_ms() + CARRY_LOST_MS;
 	/* On the way out QEMU has said so itself, unless it was done. */
-	if (c->written || c->kind == TRANSFER_RESTORE)
-		*event = c->kind == TRANSFER_DUMP ? "DUMP_COMPLETED" : "MIGRATION";
+	if (c->written || comes_in(c))
+		*event = c->kind == KIND_DUMP ? "DUMP_COMPLETED" : "MIGRATION";
 	return 1;
+}
+
+int carry_timeout_ms(const struct carry *c)
+{
+	return c->lost_ms ? clock_left_ms(c->lost_ms) : -1;
 }
 
 const char *carry_status(const struct carry *c, const char **error)
@@ -401,7 +462,9 @@ const char *carry_status(const struct carry *c, const char **error)
 		return "failed";
 	}
 	/* QEMU is done a moment before it says so. */
-	if (c->running && c->kind != TRANSFER_DUMP)
-		return c->kind == TRANSFER_RESTORE ? "setup" : "active";
+	if (c->running && c->kind != KIND_DUMP)
+		return c->kind == KIND_RESTORE ? "setup"
+		       : is_postcopy(c)	       ? "postcopy-active"
+					       : "active";
 	return NULL;
 }

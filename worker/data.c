@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/registers.h"
+#include "base/thread.h"
 
 #define THREAD_STACK_BYTES (1024 * 1024)
 
@@ -18,7 +20,7 @@
 
 struct data {
 	struct vtpm *vtpm;
-	pthread_t thread;
+	struct thread *thread;
 	int event_fd;
 
 	/* Under the lock.  The thread closes what it serves, also under it, so that data_free()
@@ -77,6 +79,7 @@ static int send_reply(int fd, const uint8_t *p, size_t n)
 			n -= (size_t)sent;
 		} else if (errno == EAGAIN) {
 			struct pollfd w = { .fd = fd, .events = POLLOUT };
+			registers_clear();
 			if (poll(&w, 1, -1) < 0 && errno != EINTR)
 				return -errno;
 		} else if (errno != EINTR) {
@@ -99,6 +102,7 @@ static int send_error(struct data *d, int fd, uint32_t rc)
 static ssize_t receive(int fd, uint8_t *p, size_t n, int timeout_ms)
 {
 	int flags = 0;
+	registers_clear();
 	for (;;) {
 		if (timeout_ms >= 0 || flags) {
 			struct pollfd w = { .fd = fd, .events = POLLIN };
@@ -207,6 +211,7 @@ static void client_gone(struct data *d)
 static void serve_listener(struct data *d, int listener, int one_command)
 {
 	for (;;) {
+		registers_clear();
 		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
 			continue;
@@ -225,7 +230,7 @@ static void serve_listener(struct data *d, int listener, int one_command)
 	close_shared(d, &d->listener);
 }
 
-static void *run(void *arg)
+static void run(void *arg)
 {
 	struct data *d = arg;
 
@@ -233,6 +238,7 @@ static void *run(void *arg)
 	d->up = 1;
 	pthread_cond_signal(&d->is_up);
 	for (;;) {
+		registers_clear();
 		while (!d->stop && d->client < 0 && d->listener < 0)
 			pthread_cond_wait(&d->wake, &d->lock);
 		if (d->stop)
@@ -248,12 +254,10 @@ static void *run(void *arg)
 		pthread_mutex_lock(&d->lock);
 	}
 	pthread_mutex_unlock(&d->lock);
-	return NULL;
 }
 
 int data_new(struct vtpm *t, struct data **out, struct fault *f)
 {
-	pthread_attr_t attr;
 	struct data *d = calloc(1, sizeof(*d));
 	if (!d)
 		return fault_set(f, -ENOMEM, "no memory for the data channel");
@@ -268,10 +272,7 @@ int data_new(struct vtpm *t, struct data **out, struct fault *f)
 	pthread_mutex_init(&d->lock, NULL);
 	pthread_cond_init(&d->wake, NULL);
 	pthread_cond_init(&d->is_up, NULL);
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
-	int rc = -pthread_create(&d->thread, &attr, run, d);
-	pthread_attr_destroy(&attr);
+	int rc = thread_start(THREAD_STACK_BYTES, run, d, &d->thread);
 	if (rc < 0) {
 		fd_close(&d->event_fd);
 		free(d);
@@ -299,7 +300,7 @@ void data_free(struct data *d)
 	pthread_cond_signal(&d->wake);
 	pthread_mutex_unlock(&d->lock);
 	vtpm_cancel(d->vtpm);
-	pthread_join(d->thread, NULL);
+	thread_join(d->thread);
 	fd_close(&d->client);
 	fd_close(&d->listener);
 	fd_close(&d->event_fd);

@@ -21,7 +21,7 @@
  * dropped.
  *
  * System calls of the thread: recvfrom, sendto, poll, accept4, close, shutdown, futex, write (its
- * eventfd), and what the vTPM uses.
+ * eventfd), and what the vTPM uses.  Its registers are cleared before it waits for a client.
  */
 #ifndef SHIELDVM_WORKER_DATA_H
 #define SHIELDVM_WORKER_DATA_H

@@ -8,11 +8,13 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/registers.h"
 #include "worker/broker.h"
 #include "worker/ctrl.h"
+#include "worker/door.h"
 #include "worker/report.h"
 
-enum { SLOT_LINK, SLOT_LIFELINE, SLOT_CTRL, SLOT_MONITOR };
+enum { SLOT_LINK, SLOT_LIFELINE, SLOT_CTRL, SLOT_GUARD, SLOT_MONITOR };
 #define N_SLOTS (SLOT_MONITOR + MONITOR_SLOTS)
 
 struct loop {
@@ -51,13 +53,19 @@ static int serve_link(struct loop *l)
 	union {
 		struct broker_order order;
 		struct broker_audited late;
+		struct door_reply door;
 	} said = { 0 };
 	int fds[FD_PASS_MAX];
 	size_t n_fds;
 	ssize_t got = fd_recv(l->config->link, &said, sizeof(said), fds, &n_fds);
 	int rc = got < 0 ? (int)got : ERR_STATE;
 	if (got == sizeof(said.order) && said.order.kind == BROKER_LAUNCHED &&
-	    n_fds == 1 + said.order.n_incoming) {
+	    said.order.n_incoming <= LAUNCH_INCOMING_MAX && n_fds == 1 + said.order.n_incoming) {
+		/* There is no vTPM to start it with. */
+		if (!said.order.incoming && l->config->comes) {
+			log_error("libvirt starts a VM that was to come from another host");
+			goto out;
+		}
 		carry_launched(l->config->carry, said.order.incoming != 0, fds + 1,
 			       said.order.incoming_fd, n_fds - 1);
 		monitor_listen(l->config->monitor, fd_take(&fds[0]));
@@ -65,7 +73,10 @@ static int serve_link(struct loop *l)
 		rc = 0;
 	} else if (got > 0 && report_is_answer(&said, (size_t)got) && n_fds == 0) {
 		rc = 0;
+	} else if (got > 0 && door_is_reply(&said, (size_t)got)) { /* it came too late */
+		rc = 0;
 	}
+out:
 	for (size_t i = 0; i < FD_PASS_MAX; i++)
 		fd_close(&fds[i]);
 	return rc;
@@ -74,7 +85,19 @@ static int serve_link(struct loop *l)
 /* Milliseconds until something is due without an event; -1 for never. */
 static int timeout_ms(const struct loop *l)
 {
-	return l->ctrl ? ctrl_timeout_ms(l->ctrl) : clock_left_ms(l->grace_ms);
+	int own = l->ctrl ? ctrl_timeout_ms(l->ctrl) : clock_left_ms(l->grace_ms);
+	int wait = carry_wait_ms(l->config->carry), lost = carry_timeout_ms(l->config->carry);
+	if (wait < 0 || (lost >= 0 && lost < wait))
+		wait = lost;
+	return own < 0 || (wait >= 0 && wait < own) ? wait : own;
+}
+
+/* The broker, which hears of QEMU's end too, may have closed its link first. */
+static int qemu_has_ended(const struct loop *l)
+{
+	struct pollfd p = { .fd = l->config->lifeline };
+	registers_clear();
+	return poll(&p, 1, 0) == 1;
 }
 
 /* Why it ended, or NULL to go on. */
@@ -83,25 +106,33 @@ static const char *turn(struct loop *l, int *rc)
 	/* Nothing is ever read from the lifeline: only its end counts. */
 	struct pollfd slots[N_SLOTS] = { { .fd = l->config->link },
 					 { .fd = l->config->lifeline },
-					 { .fd = -1 } };
+					 { .fd = -1 },
+					 { l->config->guard->signals, POLLIN, 0 } };
 	slots[SLOT_LINK].events = POLLIN;
 	monitor_slots(l->config->monitor, slots + SLOT_MONITOR);
 	/* Not before it is known which states the vTPM may take. */
 	if (l->ctrl && l->launched)
 		slots[SLOT_CTRL] = (struct pollfd){ ctrl_fd(l->ctrl), ctrl_events(l->ctrl), 0 };
+	registers_clear();
 	if (poll(slots, N_SLOTS, timeout_ms(l)) < 0) {
 		*rc = errno == EINTR ? 0 : -errno;
 		return *rc < 0 ? "poll failed" : NULL;
 	}
+	if (slots[SLOT_GUARD].revents && guard_serve(l->config->guard) < 0)
+		return "the guard has met a fault";
 	if (slots[SLOT_LINK].revents && serve_link(l) < 0)
 		return "the broker has closed its link";
 	if (slots[SLOT_LIFELINE].revents)
 		return "QEMU has ended";
 	monitor_serve(l->config->monitor, slots + SLOT_MONITOR);
-	if (l->ctrl && l->launched)
+	if (carry_timeout_ms(l->config->carry) == 0)
+		return "the migration to here has failed, and QEMU has not ended: it is killed";
+	if (l->ctrl && l->launched) {
 		serve_ctrl(l);
-	else if (!l->ctrl && clock_left_ms(l->grace_ms) == 0)
+		monitor_go_on(l->config->monitor);
+	} else if (!l->ctrl && clock_left_ms(l->grace_ms) == 0) {
 		return "QEMU runs on without its TPM, and is killed";
+	}
 	return NULL;
 }
 
@@ -115,6 +146,8 @@ int loop_run(const struct sealed *sealed, const struct loop_config *config)
 	while (rc >= 0 && !why)
 		why = turn(&l, &rc);
 	monitor_drain(config->monitor, LOOP_DRAIN_MS);
+	if (qemu_has_ended(&l))
+		carry_farewell(config->carry);
 	stop_vtpm(config->vtpm);
 	log_info("ending: %s", why ? why : err_text(rc));
 	ctrl_free(l.ctrl);

@@ -12,6 +12,7 @@
 #ifndef SHIELDVM_WORKER_LOOP_H
 #define SHIELDVM_WORKER_LOOP_H
 
+#include "sandbox/guard.h"
 #include "sandbox/phases.h"
 #include "worker/data.h"
 #include "worker/monitor.h"
@@ -25,6 +26,8 @@ struct loop_config {
 	struct data *data;	 /* borrowed */
 	struct monitor *monitor; /* borrowed */
 	struct carry *carry;	 /* borrowed */
+	struct guard *guard;	 /* borrowed */
+	int comes;		 /* the VM is to come from another host, and not to start */
 	int ctrl;		 /* the control channel; taken over */
 	int link;		 /* to the broker; borrowed */
 	int lifeline;		 /* its other end is QEMU's; borrowed */

@@ -3,8 +3,10 @@
  * shieldvm-worker: one per running shielded VM, started by shieldvm-hook.
  *
  * main() passes through the phases of sandbox/phases.h in their order.  It splits into the broker
- * (the parent, worker/broker.h) and the worker (the child), which has the VM's key and its vTPM.
+ * (the parent, worker/broker.h) and the worker (the child), which has the VM's key and its vTPM;
+ * the worker has the guard for a child, which keeps debuggers from it (sandbox/guard.h).
  */
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -18,10 +20,14 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/paths.h"
+#include "base/registers.h"
 #include "crypto/init.h"
 #include "crypto/protector.h"
 #include "crypto/seal.h"
+#include "sandbox/guard.h"
+#include "sandbox/isolate.h"
 #include "sandbox/phases.h"
+#include "sandbox/secret.h"
 #include "worker/broker.h"
 #include "worker/loop.h"
 #include "worker/order.h"
@@ -30,18 +36,21 @@
 
 #define STATE_NAME	 "tpm2.state"
 #define BROKER_WAIT_MS	 10000
+#define GUARD_WAIT_MS	 10000
 #define EXIT_BROKER_FAIL 4
+#define EXIT_GUARD_FAIL	 5
 
 /* What broker and worker have between them: [0] is the broker's or QEMU's end, [1] the worker's. */
 struct channels {
-	int link[2], ctrl[2], lifeline[2];
+	int link[2], ctrl[2], lifeline[2], qemus[2];
 };
 
 static int channels_open(struct channels *c, struct fault *f)
 {
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, c->link) < 0 ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, c->ctrl) < 0 ||
-	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, c->lifeline) < 0)
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, c->lifeline) < 0 ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, c->qemus) < 0)
 		return fault_set(f, -errno, "socketpair: %s", err_text(-errno));
 	return 0;
 }
@@ -51,6 +60,22 @@ static void channels_close(struct channels *c, int end)
 	fd_close(&c->link[end]);
 	fd_close(&c->ctrl[end]);
 	fd_close(&c->lifeline[end]);
+	fd_close(&c->qemus[end]);
+}
+
+/* Say what this host does not give, and why. */
+static void log_missing(const struct isolation *i, enum protections_of of)
+{
+	for (enum protection which = 0; which < PROTECTIONS_N; which++)
+		if (protections_miss(&i->held, of, which) && i->why[which] < 0)
+			log_warning("%s is missing on this host (%s): %s", protection_name(which),
+				    protection_meaning(which), err_text(i->why[which]));
+}
+
+static int refuse(struct order *order, int rc, const struct fault *f)
+{
+	order_refuse(order, rc, f);
+	return (int)err_exit_code(rc);
 }
 
 /* ---- The broker ----------------------------------------------------------------------------- */
@@ -60,7 +85,7 @@ static void channels_close(struct channels *c, int end)
  * goes away here.
  */
 static int broker_main(struct order *order, struct places *places, struct channels *channels,
-		       pid_t worker)
+		       struct isolation *isolation, pid_t worker)
 {
 	struct fault f = { 0 };
 	const struct sealed *sealed;
@@ -74,11 +99,17 @@ static int broker_main(struct order *order, struct places *places, struct channe
 	channels_close(channels, 1);
 
 	log_open(places->log, "broker", LOG_LEVEL_INFO);
+	isolate_kernel(isolation, ISOLATE_BROKER);
+	isolate_files(isolation, ISOLATE_BROKER, places->sockets);
+	fd_close(&places->sockets);
+	log_missing(isolation, PROTECTIONS_OF_BROKER);
 	const struct broker_config config = { .vm = order->vm,
 					      .name = order->name,
 					      .qemu_uid = order->qemu_uid,
 					      .worker_uid = order->worker_uid,
 					      .worker = worker,
+					      .comes = order->comes,
+					      .protections = isolation->held,
 					      .window_ms = LAUNCH_WINDOW_MS,
 					      .grace_ms = BROKER_GRACE_MS,
 					      .launch_listener = places->launch_listener,
@@ -87,8 +118,10 @@ static int broker_main(struct order *order, struct places *places, struct channe
 					      .qemu_ctrl = channels->ctrl[0],
 					      .qemu_lifeline = channels->lifeline[0],
 					      .qemu_monitor = places->qemu_listener,
+					      .migrate_listener = places->migrate_listener,
+					      .qemus = channels->qemus[0],
 					      .audit = places->audit };
-	int rc = phases_enter(order->worker_uid, &f);
+	int rc = phases_enter(order->worker_uid, isolation, &f);
 	if (rc >= 0)
 		rc = broker_new(&config, &broker, &f);
 	if (rc >= 0)
@@ -105,7 +138,39 @@ static int broker_main(struct order *order, struct places *places, struct channe
 	return status;
 }
 
+/* ---- The guard ------------------------------------------------------------------------------ */
+
+/*
+ * The worker's child: still root, and key-less too.  It is there so that nobody else traces the
+ * worker, and ends with it.
+ */
+static int guard_main(const struct order *order, const struct places *places,
+		      struct isolation *isolation, struct guard *guard)
+{
+	struct fault f = { 0 };
+	const struct sealed *sealed;
+	log_open(places->log, "guard", LOG_LEVEL_INFO);
+	isolate_files(isolation, ISOLATE_GUARD, -1);
+	guard_keep(guard, places->log);
+	int rc = phases_enter(order->worker_uid, isolation, &f);
+	if (rc >= 0)
+		rc = phases_seal(&filter_guard, &sealed, &f);
+	if (rc >= 0)
+		rc = guard_ready(sealed, guard);
+	if (rc < 0) {
+		/* The worker is killed when this process ends. */
+		log_error("the guard cannot start: %s", f.text[0] ? f.text : err_text(rc));
+		return EXIT_GUARD_FAIL;
+	}
+	int sig = guard_watch(sealed, guard);
+	if (sig)
+		log_error("the worker is ended by signal %d", sig);
+	return EXIT_DONE;
+}
+
 /* ---- The worker ----------------------------------------------------------------------------- */
+
+static_assert(DISKS_SLOTS <= PHASES_NOFILE && LIVE_SLOTS <= PHASES_NOFILE, "poll(2) takes no more");
 
 struct worker {
 	struct seal *seal;
@@ -113,8 +178,11 @@ struct worker {
 	struct vtpm *vtpm;
 	struct data *data;
 	struct transfer *transfer;
+	struct disks *disks;
+	struct live *live;
 	struct carry *carry;
 	struct monitor *monitor;
+	struct isolation *isolation; /* borrowed */
 	enum shield_level level;
 	int made;
 };
@@ -123,6 +191,8 @@ static void worker_done(struct worker *w)
 {
 	monitor_free(w->monitor);
 	carry_free(w->carry);
+	live_free(w->live);
+	disks_free(w->disks);
 	transfer_free(w->transfer);
 	data_free(w->data);
 	vtpm_free(w->vtpm);
@@ -150,12 +220,15 @@ static int unwrap(const struct protector *protector, int *host_key_fd, struct vm
 static int open_vtpm(struct order *order, struct places *places, const struct vm_key *key,
 		     const struct protector_facts *facts, struct worker *w, struct fault *f)
 {
+	int state = places->state;
+	enum store_birth birth = order->comes	     ? STORE_COMES
+				 : order->may_be_new ? STORE_MAY_BE_NEW
+						     : STORE_MUST_EXIST;
 	int rc = seal_new(key, KEY_USE_VTPM_STATE, order->vm, facts->tpm_id, sizeof(facts->tpm_id),
 			  &w->seal);
 	if (rc < 0)
 		return fault_set(f, rc, "no key for the vTPM's state: %s", err_text(rc));
-	rc = store_open(places->state, STATE_NAME, w->seal,
-			order->may_be_new ? STORE_MAY_BE_NEW : STORE_MUST_EXIST, &w->store, f);
+	rc = store_open(places->state, STATE_NAME, w->seal, birth, &w->store, f);
 	if (rc < 0)
 		return rc;
 	places->state = -1;
@@ -164,9 +237,13 @@ static int open_vtpm(struct order *order, struct places *places, const struct vm
 					    .vm = order->vm,
 					    .tpm_id = facts->tpm_id,
 					    .tpm_id_bytes = sizeof(facts->tpm_id),
-					    .no_rewind = 1 };
+					    .no_rewind = 1,
+					    .keep_memory = 1 };
+	rc = isolate_narrow(w->isolation, state);
+	if (rc < 0)
+		return fault_set(f, rc, "Landlock: %s", err_text(rc));
 	rc = vtpm_new(&config, &w->vtpm, f);
-	if (rc < 0 || store_exists(w->store))
+	if (rc < 0 || store_exists(w->store) || order->comes)
 		return rc;
 	rc = provision_eks(w->vtpm, order_sign, order, f);
 	if (rc < 0)
@@ -175,10 +252,14 @@ static int open_vtpm(struct order *order, struct places *places, const struct vm
 	return 0;
 }
 
-static int open_monitor(struct places *places, int link, const struct protector_facts *facts,
-			struct worker *w, struct fault *f)
+static int open_monitor(const struct order *order, struct places *places, int link,
+			const struct protector_facts *facts, struct worker *w, struct fault *f)
 {
 	const struct carry_config carry = { .transfer = w->transfer,
+					    .live = w->live,
+					    .disks = w->disks,
+					    .comes = order->comes,
+					    .vm = order->vm,
 					    .vtpm = w->vtpm,
 					    .link = link };
 	int rc = carry_new(&carry, &w->carry);
@@ -191,8 +272,8 @@ static int open_monitor(struct places *places, int link, const struct protector_
 }
 
 /* Phase load. */
-static int load(struct order *order, struct places *places, int link, struct worker *w,
-		struct fault *f)
+static int load(struct order *order, struct places *places, const struct channels *channels,
+		struct worker *w, struct fault *f)
 {
 	CLEANUP_PROTECTOR struct protector *protector = NULL;
 	CLEANUP_KEY struct vm_key key = { 0 };
@@ -217,7 +298,23 @@ static int load(struct order *order, struct places *places, int link, struct wor
 						  .owner = protector_owner(protector) };
 	if (rc >= 0)
 		rc = transfer_new(&transfer, &w->transfer, f);
-	return rc < 0 ? rc : open_monitor(places, link, facts, w, f);
+	const struct disks_config disks = {
+		.key = &key,
+		.facts = facts,
+		.owner = protector_owner(protector),
+		.alone = protections_have(&w->isolation->held, PROTECTION_NS_NET),
+	};
+	if (rc >= 0)
+		rc = disks_new(&disks, &w->disks, f);
+	const struct live_config live = { .key = &key,
+					  .facts = facts,
+					  .owner = protector_owner(protector),
+					  .disks = w->disks,
+					  .qemus = channels->qemus[1],
+					  .alone = disks.alone };
+	if (rc >= 0)
+		rc = live_new(&live, &w->live, f);
+	return rc < 0 ? rc : open_monitor(order, places, channels->link[1], facts, w, f);
 }
 
 /* Until the broker has given up root and is sealed, nobody is told that this VM is ready. */
@@ -227,6 +324,7 @@ static int wait_for_broker(int link, struct fault *f)
 	int64_t deadline = clock_ms() + BROKER_WAIT_MS;
 	char byte;
 	int rc;
+	registers_clear();
 	do
 		rc = poll(&p, 1, clock_left_ms(deadline));
 	while (rc < 0 && errno == EINTR);
@@ -235,38 +333,47 @@ static int wait_for_broker(int link, struct fault *f)
 	return 0;
 }
 
+/* What all processes were told and have opened.  Not on the stack, which the worker leaves. */
+static struct start {
+	struct order order;
+	struct places places;
+	struct channels channels;
+	struct isolation isolation; /* and what protects the one whose copy it is */
+	struct guard guard;	    /* the worker's */
+	pid_t broker;
+} start = { .order = { .sock = SPAWN_FD, .lock = -1 }, .places = PLACES_NONE, .guard = GUARD_NONE };
+
 /*
- * The child: root until phases_enter(), then the VM's uid without any privilege, and from the
- * second line of that on nothing here can open what the VM's uid cannot.
+ * In secret memory: root until phases_enter(), then the VM's uid without any privilege.  From
+ * isolate_files() on it opens nothing but the vTPM's state.
  */
-static int worker_main(struct order *order, struct places *places, struct channels *channels,
-		       pid_t broker)
+static int worker_run(void *arg)
 {
+	struct start *s = arg;
+	struct order *order = &s->order;
+	struct places *places = &s->places;
+	struct channels *channels = &s->channels;
 	struct fault f = { 0 };
 	const struct sealed *sealed;
-	struct worker w CLEANUP(worker_done) = { 0 };
-	fd_close(&places->launch_listener);
-	fd_close(&places->control_listener);
-	audit_free(places->audit);
-	places->audit = NULL;
-	fd_close(&places->qemu_listener);
-	channels_close(channels, 0);
-	/* The broker decides when it is time to end. */
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGINT, SIG_IGN);
-
-	log_open(places->log, "worker", LOG_LEVEL_INFO);
-	int rc = phases_enter(order->worker_uid, &f);
+	struct worker w CLEANUP(worker_done) = { .isolation = &s->isolation };
+	if (secret_missing()[0])
+		log_warning("%s", secret_missing());
+	isolate_files(&s->isolation, ISOLATE_WORKER, places->state);
+	log_missing(&s->isolation, PROTECTIONS_OF_WORKER);
+	int rc = phases_enter(order->worker_uid, &s->isolation, &f);
 	if (rc >= 0)
-		rc = phases_follow_parent(broker, &f);
+		rc = phases_follow_parent(s->broker, &f);
 	if (rc >= 0)
-		rc = load(order, places, channels->link[1], &w, &f);
+		rc = guard_wait(&s->guard, GUARD_WAIT_MS, &f);
+	if (rc >= 0)
+		rc = load(order, places, channels, &w, &f);
 	if (rc >= 0)
 		rc = wait_for_broker(channels->link[1], &f);
 	if (rc >= 0)
 		rc = phases_seal(&filter_worker, &sealed, &f);
 	if (rc >= 0) {
-		const struct broker_news news = { .level = w.level };
+		const struct broker_news news = { .level = w.level,
+						  .protections = s->isolation.held };
 		rc = fd_send(channels->link[1], &news, sizeof(news), NULL, 0);
 	}
 	if (rc >= 0)
@@ -281,6 +388,8 @@ static int worker_main(struct order *order, struct places *places, struct channe
 					    .data = w.data,
 					    .monitor = w.monitor,
 					    .carry = w.carry,
+					    .guard = &s->guard,
+					    .comes = order->comes,
 					    .ctrl = channels->ctrl[1],
 					    .link = channels->link[1],
 					    .lifeline = channels->lifeline[1] };
@@ -288,51 +397,77 @@ static int worker_main(struct order *order, struct places *places, struct channe
 	return rc < 0 ? (int)err_exit_code(rc) : EXIT_DONE;
 }
 
-/* ---- Both ----------------------------------------------------------------------------------- */
-
-static int refuse(struct order *order, int rc, const struct fault *f)
+/* The child, as root. */
+static _Noreturn void worker_main(struct start *s)
 {
-	order_refuse(order, rc, f);
-	return (int)err_exit_code(rc);
+	struct fault f = { 0 };
+	fd_close(&s->places.launch_listener);
+	fd_close(&s->places.control_listener);
+	audit_free(s->places.audit);
+	s->places.audit = NULL;
+	fd_close(&s->places.qemu_listener);
+	fd_close(&s->places.migrate_listener);
+	fd_close(&s->places.sockets);
+	channels_close(&s->channels, 0);
+	/* The broker decides when it is time to end. */
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+
+	log_open(s->places.log, "worker", LOG_LEVEL_INFO);
+	isolate_kernel(&s->isolation, ISOLATE_WORKER);
+	int rc = guard_start(&s->guard, &f);
+	if (rc > 0)
+		_exit(guard_main(&s->order, &s->places, &s->isolation, &s->guard));
+	/* A host may have no such lock; a debugger that is there first is somebody's intention. */
+	if (rc == ERR_STATE) {
+		log_error("%s", f.text);
+		_exit(refuse(&s->order, rc, &f));
+	}
+	if (rc == 0)
+		protections_set(&s->isolation.held, PROTECTION_DEBUG_LOCK);
+	else
+		log_warning("debuggers are not kept from this worker: %s", f.text);
+	secret_run(worker_run, s, 1, &s->isolation.held);
 }
+
+/* ---- Both ----------------------------------------------------------------------------------- */
 
 int main(int argc, char **argv)
 {
 	struct fault f = { 0 };
-	struct order order = { .sock = SPAWN_FD, .lock = -1 };
-	struct places places = PLACES_NONE;
-	struct channels channels;
 	struct stat st;
 	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
 		puts("shieldvm-worker " SHIELDVM_VERSION);
 		return EXIT_DONE;
 	}
-	if (argc != 1 || fstat(SPAWN_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+	if (argc != 1 || !getenv(SPAWN_BIND) || fstat(SPAWN_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
 		fputs("shieldvm-worker is started by shieldvm-hook and by nobody else\n", stderr);
 		return EXIT_USAGE;
 	}
 
 	int rc = phases_early(SPAWN_FD, &f);
 	if (rc >= 0)
-		rc = order_receive(SPAWN_FD, &order, &f);
+		rc = order_receive(SPAWN_FD, &start.order, &f);
 	/* The broker hashes its audit records. */
 	if (rc >= 0)
 		rc = crypto_init();
 	if (rc >= 0)
-		rc = places_open(order.vm, order.worker_uid, order.qemu_uid, &places, &f);
+		rc = places_open(start.order.vm, start.order.worker_uid, start.order.qemu_uid,
+				 &start.places, &f);
 	if (rc >= 0)
-		rc = channels_open(&channels, &f);
+		rc = channels_open(&start.channels, &f);
 	if (rc < 0)
-		return refuse(&order, rc, &f);
+		return refuse(&start.order, rc, &f);
 
-	pid_t broker = getpid();
+	isolate_begin(start.order.worker_uid, &start.isolation);
+	start.broker = getpid();
 	pid_t worker = fork();
 	if (worker < 0) {
 		fault_set(&f, -errno, "fork: %s", err_text(-errno));
-		return refuse(&order, f.rc, &f);
+		return refuse(&start.order, f.rc, &f);
 	}
 	/* Not exit(3): what libraries would do at the end is nothing that a sealed process may. */
 	if (worker == 0)
-		_exit(worker_main(&order, &places, &channels, broker));
-	_exit(broker_main(&order, &places, &channels, worker));
+		worker_main(&start);
+	_exit(broker_main(&start.order, &start.places, &start.channels, &start.isolation, worker));
 }

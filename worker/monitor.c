@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/registers.h"
 #include "policy/qmp_rules.h"
 #include "worker/lines.h"
 #include "worker/qmp.h"
@@ -39,8 +40,6 @@ enum carrying {
 	CARRYING_LAST, /* its last command is outstanding: the reply is libvirt's */
 };
 
-enum asked { ASKED_OTHER, ASKED_MIGRATE_STATUS, ASKED_MIGRATE_CAPABILITIES };
-
 struct monitor {
 	int link; /* to the broker, for the audit log; -1: none */
 	struct protector_facts facts;
@@ -56,7 +55,7 @@ struct monitor {
 	enum carrying carrying;
 	struct buf held; /* QEMU's event that all is done, until it is for us too */
 
-	enum asked asked;     /* what the outstanding command is, as far as its reply is changed */
+	enum retell asked;    /* what the outstanding command is, as far as its reply is changed */
 	uint64_t last_id;     /* of the last command to QEMU */
 	int outstanding;      /* ... which QEMU has not answered */
 	int orphan;	      /* whose client has gone, or was never there */
@@ -189,7 +188,7 @@ static void carry_on(struct monitor *m)
 	struct carry_ask ask;
 	struct fault f = { 0 };
 	const char *rule;
-	if (m->carrying != CARRYING_ON || m->outstanding)
+	if (m->carrying != CARRYING_ON || m->outstanding || m->qemu.fd < 0)
 		return;
 	switch (carry_next(m->carry, &ask, &rule, &f)) {
 	case CARRY_WAITS:
@@ -197,9 +196,14 @@ static void carry_on(struct monitor *m)
 	case CARRY_STOPS:
 		m->carrying = CARRYING_NOTHING;
 		if (!m->orphan)
-			client_refuse(m, &m->client_id, rule, f.text, "migrate-incoming");
+			client_refuse(m, &m->client_id, rule, f.text, ask.command);
 		else if (rule)
-			(void)!refusal_record(m->link, rule, "migrate-incoming", f.text);
+			(void)!refusal_record(m->link, rule, ask.command, f.text);
+		return;
+	case CARRY_DONE:
+		m->carrying = CARRYING_NOTHING;
+		if (!m->orphan)
+			client_answer(m, "return", "{}", 2, &m->client_id);
 		return;
 	case CARRY_ASKS:
 		break;
@@ -228,15 +232,6 @@ static void client_negotiate(struct monitor *m, const struct qmp_request *r, con
 	}
 }
 
-static enum asked what_is_asked(const char *command)
-{
-	if (strcmp(command, "query-migrate") == 0)
-		return ASKED_MIGRATE_STATUS;
-	if (strcmp(command, "query-migrate-capabilities") == 0)
-		return ASKED_MIGRATE_CAPABILITIES;
-	return ASKED_OTHER;
-}
-
 /* R, which no rule refuses, goes to QEMU, unless it is about state. */
 static void client_pass(struct monitor *m, const struct qmp_request *r, const struct buf *id,
 			int *fd)
@@ -253,7 +248,7 @@ static void client_pass(struct monitor *m, const struct qmp_request *r, const st
 		return;
 	}
 	m->orphan = 0;
-	m->asked = what_is_asked(r->command);
+	m->asked = retell_what(r->command);
 	buf_clear(&m->client_id);
 	if (buf_add(&m->client_id, id->data, id->len) < 0)
 		client_close(m, err_text(-ENOMEM));
@@ -357,9 +352,9 @@ static void qemu_answer(struct monitor *m, const char *member, const struct qmp_
 	CLEANUP_BUF struct buf text = BUF_INIT(value->n + CARRY_TEXT_MAX + ENVELOPE_MAX);
 	const char *error, *status = carry_status(m->carry, &error);
 	int rc = 0, changed = member[0] == 'r';
-	if (changed && m->asked == ASKED_MIGRATE_STATUS && status)
+	if (changed && m->asked == RETELL_STATUS && status)
 		rc = retell_status(value, status, error, &text);
-	else if (changed && m->asked == ASKED_MIGRATE_CAPABILITIES)
+	else if (changed && m->asked == RETELL_CAPABILITIES)
 		rc = retell_capabilities(value, &text);
 	else
 		changed = 0;
@@ -577,6 +572,16 @@ static void serve_qemu(struct monitor *m, int events)
 		qemu_close(m, err_text(rc));
 }
 
+void monitor_go_on(struct monitor *m)
+{
+	carry_on(m);
+	carry_news(m);
+	if (lines_send(&m->qemu) < 0)
+		qemu_close(m, "it does not listen any more");
+	if (lines_send(&m->client) < 0)
+		client_close(m, "it does not listen any more");
+}
+
 void monitor_serve(struct monitor *m, const struct pollfd slots[static MONITOR_SLOTS])
 {
 	serve_qemu(m, slots[SLOT_QEMU].revents);
@@ -589,12 +594,7 @@ void monitor_serve(struct monitor *m, const struct pollfd slots[static MONITOR_S
 		client_accept(m);
 	client_greet(m);
 	client_lines(m);
-	carry_on(m);
-	carry_news(m);
-	if (lines_send(&m->qemu) < 0)
-		qemu_close(m, "it does not listen any more");
-	if (lines_send(&m->client) < 0)
-		client_close(m, "it does not listen any more");
+	monitor_go_on(m);
 }
 
 void monitor_drain(struct monitor *m, int limit_ms)
@@ -604,6 +604,7 @@ void monitor_drain(struct monitor *m, int limit_ms)
 		struct pollfd slots[MONITOR_SLOTS];
 		monitor_slots(m, slots);
 		slots[SLOT_LISTENER].fd = -1;
+		registers_clear();
 		if (poll(slots, MONITOR_SLOTS, clock_left_ms(deadline)) == 0)
 			break;
 		monitor_serve(m, slots);

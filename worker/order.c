@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/registers.h"
 
 /* One message of at most N bytes within ORDER_TIMEOUT_MS; its size, or an error. */
 static ssize_t receive(int sock, void *message, size_t n, int fds[static FD_PASS_MAX],
@@ -18,6 +19,7 @@ static ssize_t receive(int sock, void *message, size_t n, int fds[static FD_PASS
 	struct pollfd p = { .fd = sock, .events = POLLIN };
 	int64_t deadline = clock_ms() + ORDER_TIMEOUT_MS;
 	int rc;
+	registers_clear();
 	do
 		rc = poll(&p, 1, clock_left_ms(deadline));
 	while (rc < 0 && errno == EINTR);
@@ -34,7 +36,7 @@ static int check_request(const struct spawn_request *request, size_t got, struct
 			f, ERR_VERSION,
 			"the worker is of another version than the hook; install both again");
 	if (request->protector_bytes != got - sizeof(*request) || request->may_be_new > 1 ||
-	    memchr(request->name, 0, sizeof(request->name)) == NULL)
+	    request->comes > 1 || memchr(request->name, 0, sizeof(request->name)) == NULL)
 		return fault_set(f, ERR_FORMAT, "the hook's order is malformed");
 	return 0;
 }
@@ -52,6 +54,7 @@ static int take_request(struct order *o, const struct buf *message, struct fault
 	o->worker_uid = request.worker_uid;
 	o->qemu_uid = request.qemu_uid;
 	o->may_be_new = (int)request.may_be_new;
+	o->comes = (int)request.comes;
 	rc = buf_add(&o->protector, message->data + sizeof(request), request.protector_bytes);
 	return rc < 0 ? fault_set(f, rc, "the hook's order: %s", err_text(rc)) : 0;
 }

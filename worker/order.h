@@ -20,7 +20,7 @@ struct order {
 	int lock; /* the VM's lock, held as long as this process lives */
 	uint8_t vm[UUID_BYTES];
 	uint32_t worker_uid, qemu_uid;
-	int may_be_new;
+	int may_be_new, comes;
 	char name[SPAWN_NAME_MAX];
 	struct buf protector; /* text, unverified */
 };

@@ -13,7 +13,7 @@
 #include "base/paths.h"
 
 #define OPEN_FOLDER (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-#define BACKLOG	    16
+#define BACKLOG	    17 /* QEMU's channels come all at once */
 
 void places_done(struct places *p)
 {
@@ -26,6 +26,8 @@ void places_done(struct places *p)
 	p->audit = NULL;
 	fd_close(&p->qemu_listener);
 	fd_close(&p->qemu_monitor);
+	fd_close(&p->migrate_listener);
+	fd_close(&p->sockets);
 }
 
 static int open_log(const char *uuid, int *log, struct fault *f)
@@ -84,8 +86,8 @@ static int open_state(const char *uuid, uid_t worker_uid, int *fd, struct fault 
 	return 0;
 }
 
-/* A listener at NAME in the run folder, for connections of OWNER (and root). */
-static int listen_at(int run, const char *uuid, const char *name, uid_t owner, int *fd,
+/* A listener of TYPE at NAME in the run folder, for connections of OWNER (and root). */
+static int listen_at(int run, const char *uuid, const char *name, int type, uid_t owner, int *fd,
 		     struct fault *f)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -96,7 +98,7 @@ static int listen_at(int run, const char *uuid, const char *name, uid_t owner, i
 				 err_text(-ENAMETOOLONG));
 	if (unlinkat(run, name, 0) < 0 && errno != ENOENT)
 		return fault_set(f, -errno, "%s: %s", address.sun_path, err_text(-errno));
-	*fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	*fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* The umask makes the socket 0700; it listens only when owner and mode are right. */
 	if (*fd < 0 || bind(*fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
 	    fchownat(run, name, owner, 0, AT_SYMLINK_NOFOLLOW) < 0 ||
@@ -128,6 +130,18 @@ static int open_monitor(int run, const char *uuid, struct places *p, struct faul
 	return 0;
 }
 
+/* Where sockets are that libvirt names: nobody but root and the broker puts one there, or connects
+ * to one.  Only root can put the folder itself there. */
+static int open_sockets(int run, uid_t worker_uid, int *fd, struct fault *f)
+{
+	if (mkdirat(run, FOLDER_MIGRATION, 0700) < 0 && errno != EEXIST)
+		return fault_set(f, -errno, "%s: %s", FOLDER_MIGRATION, err_text(-errno));
+	*fd = openat(run, FOLDER_MIGRATION, OPEN_FOLDER);
+	if (*fd < 0 || fchown(*fd, worker_uid, worker_uid) < 0 || fchmod(*fd, 0700) < 0)
+		return fault_set(f, -errno, "%s: %s", FOLDER_MIGRATION, err_text(-errno));
+	return 0;
+}
+
 int places_open(const uint8_t vm[static UUID_BYTES], uid_t worker_uid, uid_t qemu_uid,
 		struct places *out, struct fault *f)
 {
@@ -148,11 +162,17 @@ int places_open(const uint8_t vm[static UUID_BYTES], uid_t worker_uid, uid_t qem
 	CLEANUP_FD int run = open(run_path, OPEN_FOLDER);
 	if (run < 0)
 		return fault_set(f, -errno, "%s: %s", run_path, err_text(-errno));
-	rc = listen_at(run, uuid, "launch.sock", qemu_uid, &p.launch_listener, f);
+	rc = listen_at(run, uuid, "launch.sock", SOCK_SEQPACKET, qemu_uid, &p.launch_listener, f);
 	if (rc >= 0)
-		rc = listen_at(run, uuid, "control.sock", 0, &p.control_listener, f);
+		rc = listen_at(run, uuid, "control.sock", SOCK_SEQPACKET, 0, &p.control_listener,
+			       f);
+	if (rc >= 0)
+		rc = listen_at(run, uuid, PLACES_MIGRATE, SOCK_STREAM, qemu_uid,
+			       &p.migrate_listener, f);
 	if (rc >= 0)
 		rc = open_monitor(run, uuid, &p, f);
+	if (rc >= 0)
+		rc = open_sockets(run, worker_uid, &p.sockets, f);
 	if (rc < 0)
 		return rc;
 	p.log = out->log;

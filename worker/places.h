@@ -14,6 +14,8 @@
 #include "base/uuid.h"
 #include "policy/audit.h"
 
+#define PLACES_MIGRATE "migrate.sock" /* where QEMU connects to migrate over several channels */
+
 struct places {
 	int host_key;	      /* PATH_HOST_KEY, for reading */
 	int state;	      /* PATH_STATE/UUID, a folder of the VM's uid */
@@ -22,10 +24,12 @@ struct places {
 	int control_listener; /* PATH_RUN/UUID/control.sock, 0600, root */
 	int qemu_listener;    /* QEMU's monitor, nameless; one connection waits in it: */
 	int qemu_monitor;     /* ... the other end of that one */
-	struct audit *audit;  /* the host's audit log and its anchor; the broker's */
+	int migrate_listener; /* PATH_RUN/UUID/PLACES_MIGRATE, 0600, QEMU's uid */
+	int sockets; /* PATH_RUN/UUID/FOLDER_MIGRATION, 0700, the VM's uid: the broker's root */
+	struct audit *audit; /* the host's audit log and its anchor; the broker's */
 };
 
-#define PLACES_NONE ((struct places){ -1, -1, -1, -1, -1, -1, -1, NULL })
+#define PLACES_NONE ((struct places){ -1, -1, -1, -1, -1, -1, -1, -1, -1, NULL })
 
 /*
  * Open all of it for VM, whose state must belong to WORKER_UID.  The caller holds the VM's lock, so

@@ -308,7 +308,7 @@ int provision_eks(struct vtpm *t, provision_sign sign, void *arg, struct fault *
 		rc = provision(k, sign, arg, f);
 	vtpm_stop(t);
 	if (rc == 0)
-		rc = vtpm_commit(t, f);
+		rc = vtpm_commit(t, 0, f);
 	else
 		vtpm_forget(t);
 	buf_done(&k->cmd);

@@ -8,6 +8,8 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/registers.h"
+#include "worker/door.h"
 
 void report_init(struct broker_audit *m, enum audit_event event, enum audit_channel channel,
 		 enum audit_verdict verdict, const char *rule, const char *request,
@@ -34,6 +36,9 @@ static int receive(int link, struct broker_audited *answer)
 		return errno == EINTR ? -EAGAIN : -errno;
 	if (n == 0)
 		return -EPIPE;
+	/* A socket that came too late, and that the kernel closes, as nobody takes it. */
+	if (door_is_reply(answer, (size_t)n))
+		return -EAGAIN;
 	return report_is_answer(answer, (size_t)n) ? 0 : ERR_FORMAT;
 }
 
@@ -46,6 +51,7 @@ int report_send(int link, struct broker_audit *m)
 	int rc = fd_send(link, m, sizeof(*m), NULL, 0);
 	while (rc >= 0) {
 		struct pollfd p = { .fd = link, .events = POLLIN };
+		registers_clear();
 		int n = poll(&p, 1, clock_left_ms(deadline));
 		if (n == 0)
 			return -ETIMEDOUT;

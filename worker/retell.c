@@ -13,6 +13,14 @@ static int put_text(struct buf *out, const char *before, const struct qmp_text *
 	return rc < 0 ? rc : buf_add(out, text->at, text->n);
 }
 
+enum retell retell_what(const char *command)
+{
+	if (strcmp(command, "query-migrate") == 0)
+		return RETELL_STATUS;
+	return strcmp(command, "query-migrate-capabilities") == 0 ? RETELL_CAPABILITIES
+								  : RETELL_NOTHING;
+}
+
 int retell_crash(const struct qmp_line *line, struct buf *out)
 {
 	const struct qmp_text *timestamp = qmp_member(line, "timestamp");
@@ -70,7 +78,7 @@ int retell_capabilities(const struct qmp_text *value, struct buf *out)
 	}
 	for (size_t i = json_array_size(list); i-- > 0;) {
 		const json_t *name = json_object_get(json_array_get(list, i), "capability");
-		if (qmp_bypasses_worker(json_string_value(name)))
+		if (qmp_hides_capability(json_string_value(name)))
 			json_array_remove(list, i);
 	}
 	return put_json(out, list);

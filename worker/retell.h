@@ -10,6 +10,10 @@
 
 #include "worker/qmp.h"
 
+/* Which of COMMAND's replies are. */
+enum retell { RETELL_NOTHING, RETELL_STATUS, RETELL_CAPABILITIES };
+enum retell retell_what(const char *command);
+
 /* The event of a crashed guest, without the registers that it may carry; with its line end. */
 int retell_crash(const struct qmp_line *line, struct buf *out) MUST_CHECK;
 

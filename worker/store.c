@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/registers.h"
 
 #define STATE_MODE    0600
 #define PATH_PART_MAX (STORE_NAME_MAX + 8) /* with the longest suffix and the NUL */
@@ -30,6 +31,10 @@ struct store {
 	char name[PATH_PART_MAX], next[PATH_PART_MAX];	 /* once there is a state */
 	char fresh[PATH_PART_MAX], spare[PATH_PART_MAX]; /* until then: slot 0, slot 1 */
 	char probe[PATH_PART_MAX];
+	char moved[PATH_PART_MAX]; /* instead of next: the VM runs on another host */
+	int is_moved;		   /* since this opening */
+	int comes;		   /* STORE_COMES */
+	int mark_first;		   /* store_mark_first() */
 	struct buf sealed;
 };
 
@@ -162,6 +167,8 @@ static int read_slot(const struct slot *slot, struct buf *b)
 
 int store_load(struct store *s, struct buf *out, struct fault *f)
 {
+	if (s->current < 0 && s->comes)
+		return fault_set(f, ERR_STATE, "the vTPM's state has not come from the other host");
 	if (s->current < 0)
 		return fault_set(f, -ENOENT, "there is no vTPM state '%s' yet", s->name);
 	buf_clear(&s->sealed);
@@ -205,6 +212,7 @@ static int fill(struct store *s, struct slot *slot)
 {
 	off_t end = (off_t)s->sealed.len, at = 0;
 	int rc, fits = slot->size == end;
+	registers_clear();
 	slot->size = -1;
 	while (at < end) {
 		ssize_t n = pwrite(slot->fd, s->sealed.data + at, (size_t)(end - at), at);
@@ -264,12 +272,28 @@ static int save_again(struct store *s, struct fault *f)
 	return rc < 0 ? rc : seen;
 }
 
+/* The spare becomes the mark, durably, unless there is one of an earlier time. */
+static int mark(struct store *s)
+{
+	struct stat st;
+	int rc = look(s, s->moved, &st);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	rc = swap(s, s->spare, s->moved, RENAME_NOREPLACE);
+	if (rc == 0)
+		rc = sync_folder(s);
+	s->is_moved = rc == 0;
+	return rc;
+}
+
 static int save_first(struct store *s, struct fault *f)
 {
 	/* Dirty here means that an earlier attempt was taken back, perhaps not on disk. */
 	int rc = s->folder_dirty ? sync_folder(s) : 0;
 	if (rc == 0)
 		rc = fill(s, &s->slot[0]);
+	if (rc == 0 && s->mark_first)
+		rc = mark(s);
 	if (rc < 0)
 		return rc;
 	rc = swap(s, s->fresh, s->name, RENAME_NOREPLACE);
@@ -299,6 +323,8 @@ int store_save(struct store *s, const uint8_t *state, size_t n, struct fault *f)
 	if (rc < 0)
 		return fault_set(f, rc, "the vTPM's state of %zu bytes cannot be sealed: %s", n,
 				 err_text(rc));
+	if (s->is_moved)
+		return fault_set(f, ERR_STATE, "the VM has moved to another host");
 	rc = identify(s, f);
 	if (rc < 0)
 		return rc;
@@ -309,6 +335,41 @@ int store_save(struct store *s, const uint8_t *state, size_t n, struct fault *f)
 				 "is kept, and the vTPM refuses to go on until the VM is reset",
 				 s->name, err_text(rc));
 	return 0;
+}
+
+/* ---- Moving --------------------------------------------------------------------------------- */
+
+/*
+ * The mark is the spare's name: without NAME.next nothing can be stored by accident either.  State
+ * that came back has a new spare; the old one gets a name that the next opening removes.
+ */
+int store_set_moved(struct store *s, int moved, struct fault *f)
+{
+	struct stat st;
+	const char *from = moved ? s->next : s->moved;
+	const char *to = moved ? s->moved : s->is_moved ? s->next : s->spare;
+	int rc = look(s, s->moved, &st);
+	if (rc >= 0 && rc == moved) {
+		s->is_moved = moved && s->is_moved;
+		return 0;
+	}
+	if (rc >= 0)
+		rc = swap(s, from, to, RENAME_NOREPLACE);
+	if (rc >= 0) {
+		rc = sync_folder(s);
+		if (rc < 0)
+			take_back(s, to, from, RENAME_NOREPLACE);
+	}
+	if (rc < 0)
+		return fault_set(f, rc, "the vTPM's state cannot be marked as %s: %s",
+				 moved ? "moved" : "being here", err_text(rc));
+	s->is_moved = moved;
+	return 0;
+}
+
+void store_mark_first(struct store *s)
+{
+	s->mark_first = 1;
 }
 
 /* ---- Opening -------------------------------------------------------------------------------- */
@@ -406,6 +467,10 @@ static int open_absent(struct store *s, enum store_birth birth, struct fault *f)
 	int rc = look(s, s->next, &st);
 	if (rc < 0)
 		return fault_set(f, rc, "the vTPM state's folder cannot be read: %s", err_text(rc));
+	if (rc > 0 && s->comes)
+		rc = remove_if_there(s, s->next, f);
+	if (rc < 0)
+		return rc;
 	if (rc > 0)
 		return fault_set(
 			f, ERR_STATE,
@@ -439,6 +504,21 @@ static int open_absent(struct store *s, enum store_birth birth, struct fault *f)
 	return 0;
 }
 
+static int check_mark(const struct store *s, struct fault *f)
+{
+	struct stat st;
+	int rc = look(s, s->moved, &st);
+	if (rc < 0)
+		return fault_set(f, rc, "the vTPM state's folder cannot be read: %s", err_text(rc));
+	if (rc > 0 && !s->comes)
+		return fault_set(
+			f, ERR_POLICY,
+			"vtpm.moved: the VM was migrated to another host, and what is here of its "
+			"vTPM is old: start it there, or migrate it back ('%s' marks it)",
+			s->moved);
+	return 0;
+}
+
 static int set_names(struct store *s, const char *name, struct fault *f)
 {
 	size_t n = strlen(name);
@@ -450,6 +530,7 @@ static int set_names(struct store *s, const char *name, struct fault *f)
 	snprintf(s->fresh, sizeof(s->fresh), "%s.new", name);
 	snprintf(s->spare, sizeof(s->spare), "%s.spare", name);
 	snprintf(s->probe, sizeof(s->probe), "%s.probe", name);
+	snprintf(s->moved, sizeof(s->moved), "%s.moved", name);
 	return 0;
 }
 
@@ -466,6 +547,7 @@ int store_open(int dir_fd, const char *name, struct seal *seal, enum store_birth
 	s->current = -1;
 	s->folder_dirty = 1;
 	s->seal = seal;
+	s->comes = birth == STORE_COMES;
 	s->sealed = BUF_INIT(SEAL_FILE_MAX);
 	rc = set_names(s, name, f);
 	if (rc < 0)
@@ -479,6 +561,9 @@ int store_open(int dir_fd, const char *name, struct seal *seal, enum store_birth
 			  name);
 		goto fail;
 	}
+	rc = check_mark(s, f);
+	if (rc < 0)
+		goto fail;
 	rc = look(s, s->name, &st);
 	if (rc < 0)
 		fault_set(f, rc, "the vTPM state's folder cannot be read: %s", err_text(rc));

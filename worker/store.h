@@ -11,7 +11,9 @@
  * Until the first state is stored there is neither name, but two empty files NAME.new and
  * NAME.spare.  The first store fills NAME.new, renames it to NAME, syncs the folder, and only then
  * renames NAME.spare to NAME.next.  So NAME.next without NAME means that a state was deleted, which
- * is refused; NAME.new and NAME.spare without NAME mean a crash before there was any state.
+ * is refused; NAME.new and NAME.spare without NAME mean a crash before there was any state.  Where
+ * that first state comes from another host, NAME.spare becomes NAME.moved, durably, before NAME.new
+ * becomes NAME: whenever the process dies, nobody starts from it by accident.
  *
  * The spare is written only when the folder on disk is known to call it the spare: after a failed
  * sync, and at the first store after opening (the last owner may have been killed between swap and
@@ -39,6 +41,8 @@ struct store;
 enum store_birth {
 	STORE_MUST_EXIST, /* the VM had a vTPM: absent state is refused */
 	STORE_MAY_BE_NEW, /* absent state is allowed: libtpms will manufacture */
+	STORE_COMES,	  /* the VM comes from another host: absent state is allowed, and an error
+			   * to load; state that moved away may come back */
 };
 
 /*
@@ -54,6 +58,17 @@ enum store_birth {
 int store_open(int dir_fd, const char *name, struct seal *seal, enum store_birth birth,
 	       struct store **out, struct fault *f) MUST_CHECK;
 void store_free(struct store *s);
+
+/*
+ * Durably mark the state as MOVED to another host, or as at home here.  What is marked opens as
+ * STORE_COMES and in no other way (ERR_POLICY, rule vtpm.moved), and until the mark is taken away
+ * nothing is stored (ERR_STATE).  NAME.moved is the mark.  -errno with a sentence; the mark is then
+ * as it was.
+ */
+int store_set_moved(struct store *s, int moved, struct fault *f) MUST_CHECK;
+
+/* Of state that comes: a first one is stored behind a mark, which stays when storing it fails. */
+void store_mark_first(struct store *s);
 
 /* 1 if there is a state. */
 int store_exists(const struct store *s);

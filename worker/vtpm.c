@@ -30,9 +30,12 @@ struct vtpm {
 	/* A command is in vtpm_command(), and its cancelling was asked for. */
 	atomic_int busy, cancel;
 
+	int keep_memory;
 	int no_rewind, served; /* served: a command was run, not counting provisioning, or
 				  vtpm_keep() said that none may come before it */
-	int awaiting;	       /* vtpm_await() */
+	int awaiting, given;   /* vtpm_await(); the permanent state has come since */
+	int moved;	       /* vtpm_set_moved() */
+	int paused;	       /* vtpm_pause() */
 	int orderly;	       /* TPM2_Shutdown would have nothing to say */
 	int log_sink;	       /* where libtpms' messages go */
 
@@ -73,6 +76,7 @@ int vtpm_new(const struct vtpm_config *config, struct vtpm **out, struct fault *
 	t->nvram.permanent_store = config->store;
 	t->nvram.volatile_store = config->volatile_store;
 	t->no_rewind = config->no_rewind;
+	t->keep_memory = config->keep_memory;
 	t->orderly = 1;
 	t->log_sink = -1;
 	t->reply_size = VTPM_BUFFER_MAX;
@@ -178,6 +182,7 @@ static int init_locked(struct vtpm *t, struct fault *f)
 		nvram_drop(n);
 		held_forget(&n->volatile_now);
 		n->holding = held_before;
+		t->given = 0;
 		return rc;
 	}
 	/* Resumed from volatile state, the guest's Startup is in the past. */
@@ -191,7 +196,7 @@ int vtpm_init(struct vtpm *t, struct fault *f)
 	pthread_mutex_lock(&t->lock);
 	int rc = init_locked(t, f);
 	pthread_mutex_unlock(&t->lock);
-	if (rc >= 0)
+	if (rc >= 0 && !t->keep_memory)
 		trim();
 	return rc;
 }
@@ -203,10 +208,16 @@ void vtpm_hold(struct vtpm *t)
 	pthread_mutex_unlock(&t->lock);
 }
 
-int vtpm_commit(struct vtpm *t, struct fault *f)
+int vtpm_commit(struct vtpm *t, int mark_first, struct fault *f)
 {
 	pthread_mutex_lock(&t->lock);
-	int rc = nvram_commit(&t->nvram, f);
+	int rc = 0;
+	if (mark_first)
+		store_mark_first(t->nvram.permanent_store);
+	if (t->awaiting && !t->given)
+		rc = fault_set(f, ERR_STATE, "the vTPM's state has not come in");
+	if (rc >= 0)
+		rc = nvram_commit(&t->nvram, f);
 	t->awaiting = t->awaiting && rc < 0;
 	pthread_mutex_unlock(&t->lock);
 	return rc;
@@ -223,6 +234,37 @@ void vtpm_await(struct vtpm *t)
 {
 	pthread_mutex_lock(&t->lock);
 	t->awaiting = t->nvram.holding = 1;
+	t->given = 0;
+	pthread_mutex_unlock(&t->lock);
+}
+
+int vtpm_is_ready(struct vtpm *t)
+{
+	pthread_mutex_lock(&t->lock);
+	int ready = atomic_load(&t->running) && (!t->awaiting || t->given);
+	pthread_mutex_unlock(&t->lock);
+	return ready;
+}
+
+int vtpm_set_moved(struct vtpm *t, int moved, struct fault *f)
+{
+	pthread_mutex_lock(&t->lock);
+	int was_moved = t->moved;
+	int rc = store_set_moved(t->nvram.permanent_store, moved, f);
+	if (rc >= 0)
+		t->moved = moved;
+	if (rc >= 0 && moved)
+		t->nvram.holding = 1;
+	if (rc >= 0 && !moved && was_moved)
+		rc = nvram_commit(&t->nvram, f);
+	pthread_mutex_unlock(&t->lock);
+	return rc;
+}
+
+void vtpm_pause(struct vtpm *t, int pause)
+{
+	pthread_mutex_lock(&t->lock);
+	t->paused = pause;
 	pthread_mutex_unlock(&t->lock);
 }
 
@@ -264,6 +306,9 @@ void vtpm_command(struct vtpm *t, const uint8_t *cmd, size_t n,
 	pthread_mutex_lock(&t->lock);
 	if (!atomic_load(&t->running) || t->awaiting)
 		refused = VTPM_RC_FAILURE;
+	else if (t->moved ||
+		 t->paused) /* QEMU may let the guest run here again before we hear of it */
+		refused = VTPM_RC_RETRY;
 	else if (n < VTPM_HEADER_BYTES || n > VTPM_BUFFER_MAX)
 		refused = VTPM_RC_COMMAND_SIZE;
 	else if (atomic_load(&t->cancel))
@@ -459,7 +504,7 @@ int vtpm_set_blob(struct vtpm *t, uint32_t type, int sealed, const uint8_t *data
 		 * anew. */
 		if (rc >= 0 && state.len)
 			rc = held_set(&t->nvram.permanent, state.data, state.len);
-		t->nvram.dirty = t->nvram.permanent.set;
+		t->given = t->nvram.dirty = t->nvram.permanent.set;
 	} else if (rc != ERR_STATE && type == VTPM_BLOB_VOLATILE) {
 		held_forget(&t->nvram.volatile_now);
 		if (rc >= 0)

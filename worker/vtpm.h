@@ -14,9 +14,6 @@
 #ifndef SHIELDVM_WORKER_VTPM_H
 #define SHIELDVM_WORKER_VTPM_H
 
-#include <stddef.h>
-#include <stdint.h>
-
 #include "base/buf.h"
 #include "crypto/key.h"
 #include "worker/blob.h"
@@ -32,6 +29,7 @@
 #define VTPM_RC_FAILURE	     0x101
 #define VTPM_RC_COMMAND_SIZE 0x142
 #define VTPM_RC_CANCELED     0x909
+#define VTPM_RC_RETRY	     0x922
 
 struct vtpm;
 
@@ -48,7 +46,7 @@ struct vtpm_config {
 	 * migration).  A QEMU that was taken over could otherwise put back an older state again and
 	 * again, and with it the counter that stands between a PIN and its guessing.
 	 */
-	int no_rewind;
+	int no_rewind, keep_memory; /* keep_memory 1: it is secret, none can be given back */
 };
 
 /*
@@ -68,28 +66,33 @@ void vtpm_free(struct vtpm *t);
 int vtpm_init(struct vtpm *t, struct fault *f) MUST_CHECK;
 
 /*
- * Keep what would be stored in memory (vtpm_hold), then store it in one step (vtpm_commit): a crash
- * in between leaves nothing of it behind; or drop it (vtpm_forget).  For provisioning, before any
- * client is attached.
+ * Keep what would be stored in memory (vtpm_hold), then store it in one step (vtpm_commit; behind
+ * store_mark_first() or not): a crash in between leaves nothing of it behind; or drop it
+ * (vtpm_forget).  For provisioning, before any client is attached.
  */
 void vtpm_hold(struct vtpm *t);
-int vtpm_commit(struct vtpm *t, struct fault *f) MUST_CHECK;
+int vtpm_commit(struct vtpm *t, int mark_first, struct fault *f) MUST_CHECK;
 void vtpm_forget(struct vtpm *t);
 
 /*
  * This start is one from saved state: as vtpm_hold(), and commands fail with TPM_RC_FAILURE, until
  * vtpm_commit().  Otherwise whoever has the vTPM could try, with state that nobody has vouched for
- * and that is never stored, one PIN after the other.
+ * and that is never stored, one PIN after the other.  Until vtpm_set_blob() has the permanent
+ * state, vtpm_commit() is ERR_STATE: what is stored here may be of long ago.
  */
 void vtpm_await(struct vtpm *t);
+int vtpm_is_ready(struct vtpm *t); /* 1: it runs, and on what was awaited */
 
 /* With no_rewind: no state blob is taken any more, as this start is none from saved state. */
 void vtpm_keep(struct vtpm *t);
+/* store_set_moved(); vtpm_pause() is all but that.  Until MOVED is 0 again commands get
+ * TPM_RC_RETRY: this vTPM is another host's now, and nothing that they change could be stored. */
+int vtpm_set_moved(struct vtpm *t, int moved, struct fault *f) MUST_CHECK;
+void vtpm_pause(struct vtpm *t, int pause);
 
 /*
  * CMD_STOP, or the end: TPM2_Shutdown(STATE), else (CLEAR), unless that was the last command, so
- * that the guest is not charged with a dictionary attack (TPM 2.0 Library part 1, "Lockout"); then
- * terminate. Idempotent.
+ * that the guest is not charged with a dictionary attack (TPM 2.0 part 1, "Lockout").  Idempotent.
  */
 void vtpm_stop(struct vtpm *t);
 int vtpm_running(const struct vtpm *t);
@@ -104,7 +107,7 @@ int vtpm_was_made(const struct vtpm *t);
 void vtpm_command(struct vtpm *t, const uint8_t *cmd, size_t n,
 		  uint8_t reply[static VTPM_BUFFER_MAX], size_t *reply_n);
 
-/* A reply that holds nothing but RC. */
+/* A reply of nothing but RC. */
 void vtpm_error_reply(uint32_t rc, uint8_t reply[static VTPM_HEADER_BYTES]);
 
 /*
@@ -116,7 +119,6 @@ void vtpm_cancel(struct vtpm *t);
 
 /* CMD_SET_LOCALITY: for commands from now on.  ERR_LIMIT above VTPM_LOCALITY_MAX. */
 int vtpm_set_locality(struct vtpm *t, unsigned int locality) MUST_CHECK;
-
 /* CMD_GET_TPMESTABLISHED, CMD_RESET_TPMESTABLISHED (at LOCALITY, ERR_LIMIT as above).  ERR_STATE
  * when not running, -EIO if libtpms refuses. */
 int vtpm_get_established(struct vtpm *t, int *bit) MUST_CHECK;
@@ -133,9 +135,7 @@ int vtpm_set_buffer_size(struct vtpm *t, uint32_t wanted, uint32_t *size, uint32
 
 /* CMD_GET_INFO: append libtpms' JSON for FLAGS and a NUL to OUT. */
 int vtpm_info(struct vtpm *t, uint64_t flags, struct buf *out) MUST_CHECK;
-
-/* 1 if state blobs are sealed. */
-int vtpm_has_blob_key(const struct vtpm *t);
+int vtpm_has_blob_key(const struct vtpm *t); /* 1 if state blobs are sealed */
 
 /*
  * CMD_GET_STATEBLOB: append the state of the running vTPM, sealed if there is a key.  ERR_STATE

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Draws the ratios that `script/bench state` prints (from standard input) as an SVG on standard output.
+"""Draws the ratios that `script/bench state` or `migrate` prints (from standard input) as an SVG on standard output.
 
 One bar per row with a target: how many times the peer's figure, with the target as a mark.
 """

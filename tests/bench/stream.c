@@ -4,11 +4,14 @@
  * costs on one CPU, and what a flow does on one CPU and on two.
  *
  * One CPU is measured in CPU time, user and system, as `openssl speed` does it; more than one by
- * the clock.  Flows read a file in memory and write to /dev/null.
+ * the clock.  Flows read a file in memory and write to /dev/null.  Compressed ones are held against
+ * `zstd -1` with the same window, on libcrypto's code over and over: its copies are farther apart
+ * than the window, and it shrinks about as memory does.
  *
  * Usage: stream [--rounds N] [--sizes].  --sizes: only the rate of records of several sizes.  The
  * exit status is 1 if a target is missed.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -20,6 +23,7 @@
 
 #include "base/fd.h"
 #include "crypto/flow.h"
+#include "crypto/ossl.h"
 #include "crypto/stream_form.h"
 
 #define ROUNDS_MAX 100
@@ -149,6 +153,8 @@ static double cpu_s(void)
 	       (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
 }
 
+static double packed; /* what the last flow's content was compressed to, of 1 */
+
 struct flow_cost {
 	double wall, cpu; /* MB/s by the clock, and for each second of CPU */
 };
@@ -169,7 +175,9 @@ static struct flow_cost flow_rate(int cpus, int open, int in, int out)
 		fprintf(stderr, "bench stream: %s\n", f.text);
 		exit(3);
 	}
-	double bytes = (double)flow_progress(w).plain_bytes / 1e6;
+	double bytes =
+		(double)(open ? flow_progress(w).out_bytes : flow_progress(w).in_bytes) / 1e6;
+	packed = (double)flow_progress(w).plain_bytes / 1e6 / bytes;
 	struct flow_cost cost = { bytes / (now_s(CLOCK_MONOTONIC) - began),
 				  bytes / (cpu_s() - cpu) };
 	flow_free(w);
@@ -199,6 +207,41 @@ static void rewind_fd(int fd)
 		die("lseek");
 }
 
+/* The same, of libcrypto's code. */
+static int code_file(size_t bytes)
+{
+	Dl_info library;
+	int fd = memfd_create("code", MFD_CLOEXEC);
+	CLEANUP_BUF struct buf code = BUF_INIT(64UL * 1024 * 1024);
+	if (fd < 0 || !dladdr((const void *)(uintptr_t)&RAND_bytes, &library) ||
+	    fd_read_file(AT_FDCWD, library.dli_fname, &code, NULL) < 0 || code.len == 0)
+		die("libcrypto's file");
+	for (size_t n = 0; n < bytes; n += code.len) {
+		if (fd_write_full(fd, code.data, code.len) < 0)
+			die("memfd");
+	}
+	return fd;
+}
+
+/* MB for each second of CPU that zstd(1) takes with the file IN, to OUT. */
+static double zstd_rate(const char *options, int in, int out, size_t bytes)
+{
+	char line[256];
+	struct rusage before, after;
+	snprintf(line, sizeof(line),
+		 "zstd -q --single-thread %s -c </proc/%d/fd/%d >/proc/%d/fd/%d", options,
+		 (int)getpid(), in, (int)getpid(), out);
+	getrusage(RUSAGE_CHILDREN, &before);
+	if (system(line) != 0)
+		die("zstd");
+	getrusage(RUSAGE_CHILDREN, &after);
+	return (double)bytes / 1e6 /
+	       ((double)(after.ru_utime.tv_sec - before.ru_utime.tv_sec) +
+		(double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec) / 1e6 +
+		(double)(after.ru_stime.tv_sec - before.ru_stime.tv_sec) +
+		(double)(after.ru_stime.tv_usec - before.ru_stime.tv_usec) / 1e6);
+}
+
 static int missed;
 
 static void row(const char *what, double ours, double peer, double target)
@@ -210,6 +253,34 @@ static void row(const char *what, double ours, double peer, double target)
 		missed |= ratio < target;
 	}
 	printf("\n");
+}
+
+/* Compression inside the stream, against zstd(1) and nothing sealed. */
+static void compressed(int rounds, int null)
+{
+	struct samples peer[2] = { 0 }, ours[2] = { 0 };
+	int code = code_file(FILE_BYTES), sealed = memory_file(0), frame = memory_file(0);
+	size_t bytes = (size_t)lseek(code, 0, SEEK_END);
+	stream_keys_compress(keys, STREAM_ZSTD);
+	rewind_fd(code);
+	flow_rate(1, 0, code, sealed);
+	zstd_rate("-1 --zstd=wlog=18 --no-check", code, frame, bytes);
+	for (int r = 0; r < rounds; r++) {
+		for (int open = 0; open < 2; open++) {
+			int in = open ? sealed : code;
+			use_cpus(1);
+			add(&peer[open], zstd_rate(open ? "-d" : "-1 --zstd=wlog=18 --no-check",
+						   open ? frame : code, null, bytes));
+			rewind_fd(in);
+			add(&ours[open], flow_rate(1, open, in, null).cpu);
+		}
+	}
+	row("compress and seal a file, one CPU : zstd -1", median(&ours[0]), median(&peer[0]), 0);
+	row("open and unpack a file, one CPU : zstd -d", median(&ours[1]), median(&peer[1]), 0);
+	printf("compressed to %.2f of its size\n", packed);
+	close(code);
+	close(sealed);
+	close(frame);
 }
 
 static void by_size(int rounds)
@@ -276,8 +347,6 @@ int main(int argc, char **argv)
 			add(&two[open], flow_rate(2, open, in, null).wall);
 		}
 	}
-	struct rusage usage;
-	getrusage(RUSAGE_SELF, &usage);
 	printf("%-44s %9s %9s %6s\n", "MB/s, medians", "peer", "shieldvm", "ratio");
 	for (int open = 0; open < 2; open++) {
 		const char *verb = open ? "open" : "seal";
@@ -289,6 +358,9 @@ int main(int argc, char **argv)
 		snprintf(what, sizeof(what), "%s a file, two CPUs : one", verb);
 		row(what, median(&two[open]), median(&one[open]), 1.7);
 	}
+	compressed(rounds, null);
+	struct rusage usage;
+	getrusage(RUSAGE_SELF, &usage);
 	double mib = (double)(FLOW_RECORDS * (STREAM_RECORD_BYTES + 4096)) / 1048576;
 	printf("memory for records in flight, MiB: %.1f, <= 64 %s; this process at most %.1f MiB\n",
 	       mib, mib <= 64 ? "PASS" : "MISSED", (double)usage.ru_maxrss / 1024);

@@ -4,7 +4,7 @@
 attack.py UUID WHAT [ARGUMENT...]; exit 0 if shieldvm stood it, else a sentence on standard error.
 Runs as root, which the launch socket also takes, so that it can look at the worker from outside.
 """
-import array, base64, json, os, random, re, select, socket, struct, subprocess, sys, time, uuid
+import array, base64, ctypes, json, os, random, re, select, socket, struct, subprocess, sys, time, uuid
 
 (GET_CAPABILITY, INIT, SHUTDOWN, GET_EST, SET_LOCALITY, HASH_START, HASH_DATA, HASH_END, CANCEL,
  STORE_VOLATILE, RESET_EST, GET_BLOB, SET_BLOB, STOP, GET_CONFIG, SET_DATAFD, SET_BUFFERSIZE,
@@ -32,7 +32,7 @@ class Vm:
         self.monitor = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.monitor.bind("")
         self.monitor.listen(1)
-        s.sendmsg([struct.pack("=II", 0x53485644, 3) + uuid.UUID(name).bytes +
+        s.sendmsg([struct.pack("=II", 0x53485644, 5) + uuid.UUID(name).bytes +
                    struct.pack("=II", incoming, 0) + bytes(12)],
                   [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
                     array.array("i", [self.monitor.fileno()]))])
@@ -47,7 +47,8 @@ class Vm:
         self.qmp = fds[2]
         uid = os.stat(f"/var/lib/shieldvm/{name}").st_uid
         pids = [int(p) for p in subprocess.run(["pgrep", "-u", str(uid)], capture_output=True,
-                                               text=True).stdout.split()]
+                                               text=True).stdout.split()
+                if open(f"/proc/{p}/comm").read() != "shieldvm-guard\n"]
         parent = {p: int(open(f"/proc/{p}/stat").read().rsplit(")", 1)[1].split()[1]) for p in pids}
         self.worker = next(p for p in pids if parent[p] in pids)
         self.broker = parent[self.worker]
@@ -64,8 +65,8 @@ class Vm:
 
     def ask(self, cmd, body=b"", fds=(), reply=65536):
         """One request, and what comes back at once."""
-        anc = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-        self.ctrl.sendmsg([struct.pack(">I", cmd)], anc)
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        self.ctrl.sendmsg([struct.pack(">I", cmd)], ancillary)
         self.ctrl.sendall(body)
         got = self.ctrl.recv(reply)
         if not got:
@@ -270,6 +271,38 @@ def attack_incoming(vm):
         die("the vTPM has stored what nobody vouched for")
 
 
+def has_secret_memory():
+    """Whether the kernel has any (memfd_secret(2))."""
+    fd = ctypes.CDLL(None).syscall(447, 0)
+    if fd >= 0:
+        os.close(fd)
+    return fd >= 0
+
+
+def check_secret(pid):
+    """All that the worker can write is secret, all else sealed, and root reaches neither."""
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "r+b", 0) as mem:
+        for line in maps:
+            span, mode, _, _, _, *name = line.split(None, 5)
+            name = name[0].strip() if name else ""
+            if mode.startswith("---") or name in ("[vvar]", "[vvar_vclock]", "[vsyscall]"):
+                continue
+            secret = name.startswith("/secretmem") and mode == "rw-s"
+            sealed = name.startswith("/memfd:shieldvm-text") and mode in ("r--s", "r-xs")
+            if not secret and not sealed:
+                die(f"the worker has ordinary memory: {line}")
+            start = int(span.split("-")[0], 16)
+            for what, act in (("written", lambda: mem.write(b"\xcc")), ("read", lambda: mem.read(1))):
+                if sealed and what == "read":
+                    continue
+                mem.seek(start)
+                try:
+                    act()
+                except OSError:
+                    continue
+                die(f"root has {what} it through /proc/PID/mem: {line}")
+
+
 def attack_memory(vm, *files):
     """No key of the host's in the memory of worker or broker, in any spelling."""
     needles = {}
@@ -286,6 +319,9 @@ def attack_memory(vm, *files):
     data = vm.data()
     command(data, STARTUP)
     found = []
+    secret = has_secret_memory()
+    if secret:
+        check_secret(vm.worker)
     for who, pid in (("worker", vm.worker), ("broker", vm.broker)):
         with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
             for line in maps:
@@ -301,7 +337,9 @@ def attack_memory(vm, *files):
                 found += [f"{who}: {what} in {rest.strip()}" for what, needle in needles.items()
                           if needle in block]
     # What has to be there shows that the rest was looked for.
-    for who in ("worker", "broker"):
+    if secret and any(f.startswith("worker") for f in found):
+        die("\n".join(found))
+    for who in ("broker",) if secret else ("worker", "broker"):
         if not any(f.startswith(f"{who}: the VM's") for f in found):
             die(f"the memory of the {who} could not be searched")
     found = [f for f in found if "the VM's" not in f]

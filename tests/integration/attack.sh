@@ -96,6 +96,86 @@ check 'no process is left' none_left
 check 'no run folder is left' bash -c '[ -z "$(ls -A /run/shieldvm)" ]'
 check 'no half-made state folder is left' bash -c '! ls -A /var/lib/shieldvm | grep -q new'
 
+# --- a hostile environment ----------------------------------------------------------------------------
+# Whoever loads this leaves a name.
+cat >$work/evil.c <<-'C'
+	#include <fcntl.h>
+	#include <stdio.h>
+	#include <unistd.h>
+	#include <sys/prctl.h>
+	unsigned int la_version(unsigned int v) { return v; }
+	__attribute__((constructor)) static void mark(void)
+	{
+		char name[32] = "", line[40];
+		int fd = open("/run/bed/loaded", O_WRONLY | O_APPEND);
+		prctl(PR_GET_NAME, name);
+		(void)!write(fd, line, (size_t)snprintf(line, sizeof(line), "%s\n", name));
+	}
+C
+check 'a library that leaves a mark' cc -shared -fPIC -o $work/evil.so $work/evil.c
+printf 'openssl_conf = a\n[a]\nengines = b\n[b]\ne = c\n[c]\ndynamic_path = %s\ninit = 1\n' \
+	$work/evil.so >$work/evil.cnf
+chmod 755 $work $work/evil.*
+hostile=("LD_PRELOAD=$work/evil.so" "LD_AUDIT=$work/evil.so" "LD_LIBRARY_PATH=$work"
+	"GCONV_PATH=$work" "OPENSSL_CONF=$work/evil.cnf" "OPENSSL_ENGINES=$work" "OPENSSL_MODULES=$work")
+: >$work/loaded && chmod 666 $work/loaded
+hook_hostile() {
+	timeout 60 env "${hostile[@]}" /usr/sbin/shieldvm-hook any "$1" begin - <$work/new.xml 2>&1 |
+		timeout 60 cat
+}
+check 'a hook call in it' hook_hostile prepare
+check "... whose environment is root's own business" grep -q '^shieldvm-hook' $work/loaded
+check 'the worker has loaded nothing' bash -c "! grep shieldvm-worker $work/loaded"
+check '... and has nothing of it mapped' bash -c \
+	"for p in \$(pgrep -x shieldvm-worker); do ! grep evil /proc/\$p/maps || exit 1; done"
+check 'release' hook release $work/new.xml
+: >$work/loaded
+check 'the launcher becomes QEMU in it' env "${hostile[@]}" shieldvm-launch -version
+check 'neither of them has loaded anything' bash -c \
+	"! grep -E 'shieldvm-launch|qemu' $work/loaded"
+check 'the control: QEMU alone does' bash -c "env ${hostile[*]} qemu-system-x86_64 -version; grep qemu $work/loaded"
+
+# --- links in the state folder, which the VM's uid may write --------------------------------------------
+cp -a /etc/shieldvm $work/etc
+cp /etc/passwd $work/passwd
+uid=$(stat -c %u $state)
+cat >$work/swap.py <<-'PY'
+	import os, sys, time
+	os.chdir(sys.argv[1])
+	with open("tpm2.state", "rb") as f:
+	    state = f.read()
+	def put(make):
+	    make("x")
+	    os.rename("x", "tpm2.state")
+	def copy(name):
+	    with open(name, "wb", opener=lambda p, f: os.open(p, f, 0o600)) as f:
+	        f.write(state)
+	copy("kept")
+	swaps, end = 0, time.monotonic() + 6
+	while time.monotonic() < end:
+	    put(lambda x: os.symlink("/etc/shieldvm/host.jwk", x))
+	    put(lambda x: os.symlink("/etc/passwd", x))
+	    put(lambda x: os.link("kept", x))
+	    put(lambda x: os.mkfifo(x, 0o600))
+	    put(copy)
+	    swaps += 5
+	os.unlink("kept")
+	print(swaps)
+PY
+setpriv --reuid "$uid" --regid "$uid" --clear-groups /usr/bin/python3 $work/swap.py $state >$work/swaps &
+swapper=$!
+refusals=0 starts=0
+while kill -0 $swapper 2>/dev/null; do
+	if hook prepare $work/new.xml >$work/said 2>&1; then starts=$((starts + 1)); else refusals=$((refusals + 1)); fi
+	hook release $work/new.xml >>$work/said 2>&1 || fail "release while links are swapped: $(cat $work/said)"
+done
+check "$(cat $work/swaps) swaps under $starts starts and $refusals refusals" wait $swapper
+check 'some were refused' test $refusals -gt 0
+check "the host's keys are as they were" diff -r $work/etc /etc/shieldvm
+check 'and so is the other file' cmp $work/passwd /etc/passwd
+check 'no process is left' none_left
+check 'the VM starts' goes $work/new.xml
+
 # --- secrets ------------------------------------------------------------------------------------------
 for key in /etc/shieldvm/host.jwk $owner_key; do
 	d=$(sed -n 's/.*"d":"\([^"]*\)".*/\1/p' $key)

@@ -8,12 +8,14 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source_root=$(cd "$here/../.." && pwd)
 guest_image=$source_root/build/guest/guest.img
 guest_port=7007
-guest_reports=/run/bed/guest
+guest_reports=${GUEST_REPORTS:-/run/bed/guest}
 images=/var/lib/libvirt/images
 checks=0
 checked=/run/bed/check # what the last check said
 # A busy machine under TCG needs patience; a hang is found all the same.
 boot_seconds=${BOOT_SECONDS:-120}
+# What every wait is multiplied by: they end what hangs, and a machine may be slow, or busy.
+patience=3
 
 # bed_enter ARGUMENT...: outside, reruns this script inside a bed and exits with its status.
 # Environment: BUILD is the meson build folder ("none": nothing installed), KEEP a folder for files
@@ -36,7 +38,7 @@ bed_enter() {
 	if [ -n "${KEEP:-}" ]; then
 		keep=(-k "$KEEP")
 	fi
-	exec "$here/bed" -b "${BUILD:-$source_root/build}" -t "${BED_SECONDS:-900}" "${keep[@]}" \
+	exec "$here/bed" -b "${BUILD:-$source_root/build}" -t $((${BED_SECONDS:-900} * patience)) "${keep[@]}" \
 		"$script" "$@"
 }
 
@@ -127,7 +129,7 @@ bed_evidence() {
 
 # until_true SECONDS COMMAND...: repeats the command until it succeeds; fails after the time.
 until_true() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * patience))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ "$SECONDS" -lt "$end" ] || return 1
@@ -139,6 +141,7 @@ until_true() {
 
 # libvirtd_start: a monolithic libvirtd of the bed's own. QEMU runs as libvirt's own user, as on a
 # real host; no AppArmor (the machine's profiles know nothing of the bed), no cgroups, no networks.
+# A libvirtd.conf that is there already stays, and libvirtd gets the options in $libvirtd_options.
 libvirtd_start() {
 	mkdir -p /etc/libvirt/hooks /etc/libvirt/qemu/networks /etc/libvirt/storage /etc/libvirt/nwfilter
 	if [ ! -e /etc/libvirt/libvirtd.conf ]; then
@@ -149,6 +152,8 @@ libvirtd_start() {
 			log_level = 3
 			log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
 		CONF
+	fi
+	if [ ! -e /etc/libvirt/qemu.conf ]; then
 		cat >/etc/libvirt/qemu.conf <<-'CONF'
 			security_driver = "none"
 			cgroup_controllers = [ ]
@@ -157,7 +162,8 @@ libvirtd_start() {
 		CONF
 		printf 'uri_default = "qemu:///system"\n' >/etc/libvirt/libvirt.conf
 	fi
-	libvirtd --config /etc/libvirt/libvirtd.conf </dev/null >/run/bed/libvirtd.out 2>&1 &
+	# shellcheck disable=SC2086 # several words
+	libvirtd ${libvirtd_options:-} --config /etc/libvirt/libvirtd.conf </dev/null >/run/bed/libvirtd.out 2>&1 &
 	libvirtd_pid=$!
 	until_true 60 virsh -q version || fail 'libvirtd answers within 60 seconds'
 }
@@ -170,7 +176,7 @@ libvirtd_stop() {
 
 # virsh: bounded in time; everything goes to the bed's libvirtd.
 virsh() {
-	timeout -k 5 "${VIRSH_SECONDS:-150}" virsh -c qemu:///system -q "$@"
+	timeout -k 5 $((${VIRSH_SECONDS:-150} * patience)) virsh -c qemu:///system -q "$@"
 }
 
 domain_state() {
@@ -197,7 +203,7 @@ guest_log() {
 # after the one found by the last call for this VM; leaves it in $line. Returns 1 after the time.
 declare -A guest_seen=()
 guest_wait() {
-	local uuid=${1,,} regex=$2 end=$((SECONDS + ${3:-$boot_seconds})) found
+	local uuid=${1,,} regex=$2 end=$((SECONDS + ${3:-$boot_seconds} * patience)) found
 	while :; do
 		found=$(tail -n "+$((${guest_seen[$uuid]:-0} + 1))" "$(guest_log "$uuid")" 2>/dev/null |
 			cut -d ' ' -f 2- | grep -nxE -m 1 -- "$regex" || true)
@@ -230,7 +236,7 @@ guest_boots() {
 guest_send() {
 	local uuid=${1,,}
 	shift
-	printf '%s\n' "$*" | timeout 10 tee "$guest_reports/$uuid/command" >/dev/null
+	printf '%s\n' "$*" | timeout 30 tee "$guest_reports/$uuid/command" >/dev/null
 }
 
 # guest_run UUID COMMAND LINE: runs it in the guest; prints its output; returns its status.
@@ -326,12 +332,12 @@ vm_processes() {
 	pgrep -u "$(stat -c %u "$(state_folder "$1")")"
 }
 
-# worker_pid UUID: of the VM's two processes the one whose parent is the other, the broker.
+# worker_pid UUID: of the VM's processes the one whose parent is the broker.
 worker_pid() {
 	local uid all
 	uid=$(stat -c %u "$(state_folder "$1")")
 	all=$(vm_processes "$1" | paste -s -d ,)
-	[ -n "$all" ] && pgrep -u "$uid" -P "$all"
+	[ -n "$all" ] && pgrep -x -u "$uid" -P "$all" shieldvm-worker
 }
 
 no_vm_processes() {

@@ -7,55 +7,9 @@ set -u -o pipefail
 shieldvm=$(realpath "$1")
 vectors=$(realpath "$(dirname "$0")/../vectors/qemu-args")
 
-if [ "${CLI_INSIDE:-}" != 1 ]; then
-	if ! why=$(unshare --mount true 2>&1) || [ "$(id -u)" != 0 ]; then
-		printf 'skipped: no mount namespace of its own: %s\n' "${why:-not root}"
-		[ "${MUST_WORK:-}" != 1 ] || exit 1
-		exit 77
-	fi
-	CLI_INSIDE=1 exec timeout 240 unshare --mount --propagation private \
-		"$(realpath "$0")" "$shieldvm"
-fi
-
-work=$(mktemp -d)
-trap 'cd /; umount -l "$work"; rmdir "$work"' EXIT
-mount -t tmpfs tmpfs "$work"
-cp -a /etc "$work/etc"
-rm -rf "$work/etc/shieldvm" "$work/etc/libvirt"
-mount --bind "$work/etc" /etc
-for folder in /run /var/lib /var/log; do
-	mount -t tmpfs -o mode=755 tmpfs "$folder"
-done
-cd "$work" || exit 1
-
-failed=0 checks=0
-fail() {
-	printf 'not ok - %s\n' "$*"
-	failed=1
-}
-check() { # WHAT COMMAND...
-	local what=$1
-	shift
-	checks=$((checks + 1))
-	"$@" >/dev/null 2>&1 || fail "$what"
-}
-# expect STATUS SENTENCE ARGUMENT...: with those arguments shieldvm ends with STATUS, says SENTENCE,
-# and, if it fails, ends with exactly one "shieldvm: " line; only "In the way" may come before it.
-expect() {
-	local status=$1 sentence=$2 got=0
-	shift 2
-	checks=$((checks + 1))
-	"$shieldvm" "$@" >out 2>err </dev/null || got=$?
-	if [ "$got" != "$status" ]; then
-		fail "shieldvm $*: status $got instead of $status: $(cat err)"
-	elif ! grep -qF -e "$sentence" out err; then
-		fail "shieldvm $*: does not say '$sentence' but: $(cat err)"
-	elif [ "$status" != 0 ] && [ "$(grep -c '^shieldvm: .' err)" != 1 ]; then
-		fail "shieldvm $*: not one sentence: $(cat err)"
-	elif [ "$status" != 0 ] && [ -s out ]; then
-		fail "shieldvm $*: failed, and yet wrote to standard output: $(cat out)"
-	fi
-}
+# shellcheck source-path=SCRIPTDIR source=cli-lib.sh
+. "$(dirname "$0")/cli-lib.sh"
+cli_enter 240 "$shieldvm"
 
 uuid=11111111-2222-4333-8444-555555555555
 cat >plain.xml <<EOF
@@ -100,9 +54,13 @@ printf '  /srv/vms/** rw,' >"$apparmor"
 expect 0 'rules added' host init
 check 'what AppArmor allowed before stays' grep -qx '  /srv/vms/\*\* rw,' "$apparmor"
 check 'AppArmor lets the launcher run' grep -qx '  /usr/bin/shieldvm-launch rmix,' "$apparmor"
+check '... and QEMU migrate' grep -qx '  /run/shieldvm/\*/migrate.sock rw,' "$apparmor"
 cp "$apparmor" rules
 expect 0 "$apparmor (kept)" host init
 check 'the rules are added once' cmp rules "$apparmor"
+sed -i '/migrate/d' "$apparmor"
+expect 0 "$apparmor (rules added)" host init
+check 'what an earlier version had not added is' cmp rules "$apparmor"
 {
 	printf 'profile test {\n'
 	cat "$apparmor"
@@ -291,8 +249,8 @@ expect 2 'one argument too many' lint plain.xml plain.xml
 expect 2 'one argument too many' lint --rules plain.xml
 expect 2 'stand alone' lint --rules --level shielded
 expect 2 'stand alone' lint --argv a --allow console.serial
-expect 2 'nothing can be allowed at level shielded' lint plain.xml --allow console.serial
-expect 2 'nothing can be allowed at level shielded' lint shielded.xml --allow console.serial
+expect 2 'nothing but state.compression can be allowed at level shielded' lint plain.xml --allow console.serial
+expect 2 'nothing but state.compression can be allowed at level shielded' lint shielded.xml --allow console.serial
 expect 2 "no option '-o'" lint plain.xml -o x
 expect 2 '--level high' lint plain.xml --level high
 expect 0 'usage: shieldvm lint' lint --help
@@ -312,6 +270,19 @@ expect 2 'no host would be left' key rewrap shielded.xml --owner owner.jwk --rem
 owner=$("$shieldvm" key show owner.jwk 2>&1 >/dev/null | cut -d' ' -f2)
 expect 2 'is the owner' key rewrap shielded.xml --owner owner.jwk --remove-host "$owner"
 expect 2 'nothing to change' key rewrap shielded.xml --owner owner.jwk
+# One choice is the owner's at level shielded, too.
+expect 0 'allows: state.compression' key rewrap shielded.xml --owner owner.jwk --allow state.compression -o packed.xml
+lints 0 'state.compression' packed.xml --json
+check 'it is signed' json 'd["allow"] == ["state.compression"] and d["level"] == "shielded"'
+expect 0 'allows: none' key rewrap packed.xml --owner owner.jwk --forbid state.compression -o plainer.xml
+lints 0 '"allow"' plainer.xml --json
+check 'no more' json 'd["allow"] == []'
+expect 2 'nothing but state.compression' key rewrap shielded.xml --owner owner.jwk --allow console.serial
+expect 2 'not a rule that an owner' key rewrap shielded.xml --owner owner.jwk --allow state.compressed
+expect 0 'at level shielded' shield plain.xml --owner owner.jwk --allow state.compression -o packed.xml
+lints 0 'state.compression' packed.xml --json
+check 'it is signed' json 'd["allow"] == ["state.compression"] and d["level"] == "shielded"'
+expect 2 'nothing but state.compression' shield plain.xml --owner owner.jwk --allow console.serial
 expect 1 "another owner's key" key rewrap shielded.xml --owner b.jwk --new-tpm
 expect 1 'is not shielded' key rewrap plain.xml --owner owner.jwk --new-tpm
 sed "s|<uuid>1|<uuid>2|" shielded.xml >other-vm.xml
@@ -347,7 +318,7 @@ bad_domain 'a document type declaration' '<!DOCTYPE d [<!ENTITY a "x">]><domain>
 bad_domain '<shield> at line 1: no <protector>' \
 	'<domain><metadata><shield xmlns="urn:shieldvm:shield:1"/></metadata></domain>'
 head -c 5000000 /dev/zero | tr '\0' ' ' >bad.xml
-expect 1 'larger than' shield bad.xml --owner owner.jwk
+expect 1 'than the 4194304 bytes a domain may have' shield bad.xml --owner owner.jwk
 head -c 1000 /dev/urandom >bad.xml
 expect 1 'bad.xml: ' shield bad.xml --owner owner.jwk
 expect 3 'No such file' shield missing.xml --owner owner.jwk
@@ -428,7 +399,7 @@ expect 2 'one argument too many' shield plain.xml plain.xml --owner owner.jwk
 expect 2 '--level high' shield plain.xml --owner owner.jwk --level high
 expect 2 '--allow no.such' shield plain.xml --owner owner.jwk --allow no.such
 expect 2 '--allow qemu.commandline' shield plain.xml --owner owner.jwk --allow qemu.commandline
-expect 2 'nothing can be allowed at level shielded' shield plain.xml --owner owner.jwk --allow console.serial
+expect 2 'nothing but state.compression can be allowed at level shielded' shield plain.xml --owner owner.jwk --allow console.serial
 expect 2 'FILE is missing' key new
 expect 2 'one argument too many' key new a b
 expect 2 "no option '-o'" key new -o a

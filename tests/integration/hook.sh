@@ -89,9 +89,11 @@ for pid in "$broker" "$worker"; do
 	for task in /proc/"$pid"/task/*; do
 		check '... with every thread' grep -qE '^Seccomp:[[:space:]]2$' "$task/status"
 	done
-	check "$pid has an empty environment" test ! -s "/proc/$pid/environ"
+	# Also what it began with may be gone.
+	check "$pid knows only where no OpenSSL configuration is, and to bind all symbols" bash -c \
+		"! tr '\\0' '\n' 2>/dev/null <'/proc/$pid/environ' | grep -vxF -e OPENSSL_CONF=/dev/null -e LD_BIND_NOW=1"
 	check "$pid is not dumpable" test "$(stat -c %u "/proc/$pid/environ")" = 0
-	check "$pid may dump no core" grep -qE '^Max core file size +0 +0' "/proc/$pid/limits"
+	check "$pid may dump no core" grep -qE '^Max core file size +1 +1' "/proc/$pid/limits"
 	# A pipe that nobody can write to is where libtpms' own messages go.
 	audit=
 	if [ "$pid" = "$broker" ]; then
@@ -100,13 +102,56 @@ for pid in "$broker" "$worker"; do
 	check "$pid holds no key and no foreign file" bash -c \
 		"! ls -l /proc/$pid/fd | grep -vE ' (socket|anon_inode|pipe):| /dev/null$| $state| /var/log/shieldvm/$uuid.log$| $run/lock$|^total$audit'"
 done
+guard=$(pgrep -x shieldvm-guard)
+check 'the guard is the worker'"'"'s child' test "$(field "$guard" PPid)" = "$worker"
+check '... and traces it' test "$(field "$worker" TracerPid)" = "$guard"
+check '... which traces the guard' test "$(field "$guard" TracerPid)" = "$worker"
+for task in /proc/"$worker"/task/*; do
+	check '... with every thread' grep -qE "^TracerPid:[[:space:]]$guard$" "$task/status"
+done
+check 'nobody else can trace the worker' bash -c "! timeout 10 strace -p $worker 2>$work/said && grep -q 'not permitted' $work/said"
+check '... nor the guard' bash -c "! timeout 10 strace -p $guard 2>$work/said && grep -q 'not permitted' $work/said"
+kill -STOP "$guard"
+check 'a guard that is stopped goes on' until_true 10 grep -q '^State:.S' /proc/"$guard"/status
+kill -STOP "$worker"
+check 'and so does a worker' until_true 10 grep -q '^State:.S' /proc/"$worker"/status
+check 'the guard has no privilege' test "$(sed -n 's/^Cap.*:\t//p' /proc/"$guard"/status | sort -u) $(field "$guard" Uid | cut -d ' ' -f 1) $(field "$guard" Seccomp)" = \
+	"0000000000000000 $uid 2"
+check 'and holds nothing but the log' bash -c "! ls -l /proc/$guard/fd | grep -vE ' socket:| /dev/null$| /var/log/shieldvm/$uuid.log$|^total'"
+for ns in mnt ipc uts cgroup; do
+	check "worker, broker and host have a namespace of kind $ns each" test \
+		"$(readlink /proc/{self,"$worker","$broker"}/ns/$ns | sort -u | wc -l)" = 3
+done
+for ns in net pid user; do
+	check "the worker has a namespace of kind $ns, the broker the host's" test "$(readlink /proc/"$broker"/ns/$ns)" = \
+		"$(readlink /proc/self/ns/$ns)" -a "$(readlink /proc/"$worker"/ns/$ns)" != "$(readlink /proc/self/ns/$ns)"
+done
+for pid in "$broker" "$worker" "$guard"; do
+	check "$pid sees one mount, of nothing" test "$(cut -d ' ' -f 2,3 "/proc/$pid/mounts")" = '/ tmpfs'
+	check "... and no file" test -z "$(ls -A "/proc/$pid/root/")"
+done
+check 'the worker is the first of its PID namespace' test "$(field "$worker" NSpid | cut -d ' ' -f 2)" = 1
+map() { read -r a b c <"/proc/$worker/$1" && printf "%s %s %s" "$a" "$b" "$c"; }
+check "there is one user in its namespace" test "$(map uid_map)" = "$uid $uid 1"
+check "and one group, for good" test "$(map gid_map) $(cat "/proc/$worker/setgroups")" = "$uid $uid 1 deny"
 check 'the broker holds nothing of the state' bash -c "! ls -l /proc/$broker/fd | grep -q $state"
 # As after a libvirtd that was killed before it started QEMU.
 check 'a second prepare of the same VM takes the place of one that nobody launched' hook prepare
 check 'of which nothing is left' test "$(workers)" = 2
 check 'it is another one' bash -c "! kill -0 $broker 2>/dev/null"
 check 'status finds it' shieldvm status $uuid
+check 'where nothing is missing' bash -c "! shieldvm status | grep -q missing"
+check 'and tells what protects it' bash -c "shieldvm status --json | /usr/bin/python3 -c '
+import json, sys
+vm, = json.load(sys.stdin)
+for of in \"worker_protections\", \"broker_protections\":
+    of = vm[of]
+    assert not set(of[\"held\"]) & set(of[\"missing\"]) and \"mdwe\" in of[\"held\"] + of[\"missing\"]
+'"
 check 'start' hook start
+shieldvm audit show --json | grep '"event":"start"' | tail -n 1 >$work/start
+check 'which is on record with it' grep -qE \
+	'"reason":"libvirt starts QEMU; worker: [+-].*[+-]mdwe.*; broker: .*[+-]mdwe' $work/start
 refused 'started without a launcher' 'without shieldvm-launch' hook started
 for op in migrate restore reconnect; do check "$op of a genuine domain passes" hook $op; done
 check 'release' hook release
@@ -116,17 +161,12 @@ refused 'start without prepare' 'no worker' hook start
 check 'the same TPM starts again' goes
 check 'the state is sealed for nobody to read' test "$(stat -c %a $state/tpm2.state)" = 600
 
-# --- a life under strace: nobody is killed by a filter, not even at the very end -----------------------
-timeout 60 strace -f -qq -e trace=exit_group -o $work/strace \
-	/usr/sbin/shieldvm-hook any prepare begin - <$work/vm.xml &
-strace=$!
-check 'prepare' until_true 20 shieldvm status $uuid
-check 'start' until_true 20 hook start
-check 'release' hook release
-check 'strace ends with the worker' wait $strace
-check 'the hook, the worker and the broker ended by themselves' \
-	test "$(grep -c 'exit_group(0)' $work/strace)" = 3
-check 'nobody was killed' bash -c "! grep 'killed by' $work/strace"
+# --- a debugger that is there first -------------------------------------------------------------------
+check 'a start under strace is refused' bash -c "! timeout 60 strace -f -qq -e trace=none -o /dev/null \
+	/usr/sbin/shieldvm-hook any prepare begin - <$work/vm.xml >$work/said 2>&1"
+check '... with the reason' grep -q 'process [0-9]* traces this one' $work/said
+check 'nothing is left of it' none_left
+check 'without strace it starts' goes
 
 # --- launchers ----------------------------------------------------------------------------------------
 cat >$work/launcher.py <<'PY'
@@ -147,7 +187,7 @@ try:
     s.connect(f"/run/shieldvm/{sys.argv[1]}/launch.sock")
 except PermissionError:
     sys.exit("no permission")
-s.sendmsg([struct.pack("=II", 0x53485644, 3) + uuid.UUID(sys.argv[2]).bytes + bytes(20)],
+s.sendmsg([struct.pack("=II", 0x53485644, 5) + uuid.UUID(sys.argv[2]).bytes + bytes(20)],
           [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [monitor.fileno()]))])
 data, ancillary, _, _ = s.recvmsg(4096, socket.CMSG_SPACE(64))
 rc, = struct.unpack_from("=i", data, 8)

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # virsh migrate of a shielded VM to a host of the attacker's making: one without shieldvm's hook and
-# launcher, with a vTPM of its own in the worker's place, which takes any VM.  In each of its forms the
-# monitor firewall refuses at the source, the message names the rule, that is on record once, and the
-# VM runs on.  Two libvirtd on one private host: the second sees folders of its own.
+# launcher, with a vTPM of its own in the worker's place, which takes any VM.  In each of its forms it is
+# refused at the source, as nobody there has the VM's key or the form is none that is sealed; the message
+# names the rule, that is on record once, and the VM runs on.  Two libvirtd on one private host: the second sees folders of its own.
 set -eu -o pipefail
 # shellcheck source-path=SCRIPTDIR source=bed.sh
 . "$(dirname "$0")/bed.sh"
@@ -71,14 +71,14 @@ while IFS='|' read -r rule words; do
 	# shellcheck disable=SC2086 # the words are the arguments
 	barred a $a "$rule" virsh migrate a $words
 done <<-TABLE
-	migration.unsealed|$far --live --unsafe
-	migration.unsealed|$far --live --unsafe --migrateuri tcp://127.0.0.1:49200
-	migration.unsealed|$far --live --unsafe --p2p
-	migration.unsealed|$far --live --unsafe --p2p --tunnelled
-	migration.unsealed|$far --unsafe
-	migration.unsealed|$far --live --unsafe --copy-storage-all
-	migration.unsealed|$far --live --unsafe --parallel
-	migration.unsealed|$far --live --unsafe --migrateuri unix:///tmp/m.sock
+	migration.peer|$far --live --unsafe
+	migration.peer|$far --live --unsafe --migrateuri tcp://127.0.0.1:49200
+	migration.peer|$far --live --unsafe --p2p
+	migration.form|$far --live --unsafe --p2p --tunnelled
+	migration.peer|$far --unsafe
+	migration.form|$far --live --unsafe --copy-storage-all
+	migration.form|$far --live --unsafe --parallel
+	migration.peer|$far --live --unsafe --migrateuri unix:///tmp/m.sock
 TABLE
 check 'nothing of it has arrived' bash -c "! virsh -c $far domstate a"
 check 'a answers' virsh domblkstat a vda

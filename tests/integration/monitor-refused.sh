@@ -95,8 +95,8 @@ done <<-'TABLE'
 	memory.shared {"execute":"object-add","arguments":{"qom-type":"memory-backend-memfd","id":"f","size":4096}}
 	memory.peek {"execute":"blockdev-add","arguments":{"driver":"file","filename":"/dev/fd/9","node-name":"f"}}
 	memory.shmem {"execute":"device_add","arguments":{"driver":"ivshmem-plain","memdev":"s"}}
-	migration.unsealed {"execute":"migrate","arguments":{"uri":"tcp:127.0.0.1:4444"}}
-	migration.unsealed {"execute":"migrate","arguments":{"uri":"unix:/tmp/state"}}
+	migration.form {"execute":"migrate","arguments":{"uri":"tcp:127.0.0.1:4444"}}
+	migration.form {"execute":"migrate","arguments":{"uri":"unix:/tmp/state"}}
 	migration.unsealed {"execute":"migrate-incoming","arguments":{"uri":"tcp:127.0.0.1:4444"}}
 	state.save {"execute":"migrate","arguments":{"uri":"exec:cat >/tmp/state"}}
 	state.save {"execute":"migrate","arguments":{"uri":"file:/tmp/state"}}

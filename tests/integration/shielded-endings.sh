@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# How running VMs end, and that one's end is nobody else's: a worker, a broker or QEMU killed; and that
-# neither a restart of libvirtd nor a refused command ends one. No guest has to boot for this.
+# How running VMs end, and that one's end is nobody else's: a worker, its guard, a broker or QEMU killed;
+# and that neither a restart of libvirtd nor a refused command ends one. No guest has to boot for this.
 set -eu -o pipefail
 # shellcheck source-path=SCRIPTDIR source=bed.sh
 . "$(dirname "$0")/bed.sh"
@@ -16,7 +16,7 @@ shield_domain b $b
 check 'b starts' virsh start b
 b_processes=$(vm_processes $b)
 
-# broker_pid UUID: of the VM's two processes the worker's parent.
+# broker_pid UUID: of the VM's processes the worker's parent.
 broker_pid() {
 	ps -o ppid= -p "$(worker_pid "$1")" | tr -d ' '
 }
@@ -25,14 +25,15 @@ qemu_pid() {
 	cat "/run/libvirt/qemu/$1.pid"
 }
 
-for victim in worker broker QEMU; do
+for victim in worker guard broker QEMU; do
 	check 'a starts' virsh start a
-	check 'a and b have two processes each, of different users' test \
-		"$(vm_processes $a | wc -l) $(vm_processes $b | wc -l)" = '2 2' \
+	check 'a and b have three processes each, of different users' test \
+		"$(vm_processes $a | wc -l) $(vm_processes $b | wc -l)" = '3 3' \
 		-a "$(stat -c %u "$(state_folder $a)")" != "$(stat -c %u "$(state_folder $b)")"
 	qemu=$(qemu_pid a)
 	case $victim in
 	worker) pid=$(worker_pid $a) ;;
+	guard) pid=$(pgrep -x -P "$(worker_pid $a)" shieldvm-guard) ;;
 	broker) pid=$(broker_pid $a) ;;
 	QEMU) pid=$qemu ;;
 	esac

@@ -9,8 +9,6 @@ bed_enter "$@"
 # shellcheck source-path=SCRIPTDIR source=state.sh
 . "$(dirname "$0")/state.sh"
 
-domains=${DOMAINS:-vm twin}
-vm=$(state_uuid vm)
 state_kinds+=' tmpfs-later disk-later nv-later'
 
 # checkpoint NAME CHECKPOINT [OPTION...]
@@ -60,16 +58,7 @@ later() {
 	state_is_whole "$1"
 }
 
-[ "$domains" = twin ] || shieldvm_ready
-libvirtd_start
-guest_listen
-touch -d '1 second ago' /run/bed/stamp
-for name in $domains; do
-	state_domain "$name"
-done
-for name in $domains; do
-	state_plant "$name"
-done
+state_begin
 
 for name in $domains; do
 	checkpoint "$name" one --live

@@ -7,58 +7,10 @@ shieldvm=$(realpath "$1")
 make=$(realpath "$2")
 here=$(realpath "$(dirname "$0")")
 
-if [ "${CLI_INSIDE:-}" != 1 ]; then
-	if ! why=$(unshare --mount true 2>&1) || [ "$(id -u)" != 0 ]; then
-		printf 'skipped: no mount namespace of its own: %s\n' "${why:-not root}"
-		[ "${MUST_WORK:-}" != 1 ] || exit 1
-		exit 77
-	fi
-	CLI_INSIDE=1 exec timeout 280 unshare --mount --propagation private "$0" "$@"
-fi
+# shellcheck source-path=SCRIPTDIR source=cli-lib.sh
+. "$here/cli-lib.sh"
+cli_enter 280 "$shieldvm" "$make"
 
-work=$(mktemp -d)
-trap 'cd /; umount -l "$work"; rmdir "$work"' EXIT
-mount -t tmpfs tmpfs "$work"
-chmod 755 "$work"
-cp -a /etc "$work/etc"
-rm -rf "$work/etc/shieldvm" "$work/etc/libvirt" "$work/etc/apparmor.d"
-mount --bind "$work/etc" /etc
-for folder in /run /var/lib /var/log; do
-	mount -t tmpfs -o mode=755 tmpfs "$folder"
-done
-cd "$work" || exit 1
-
-failed=0 checks=0
-fail() {
-	printf 'not ok - %s\n' "$*"
-	failed=1
-}
-check() { # WHAT COMMAND...
-	local what=$1
-	shift
-	checks=$((checks + 1))
-	"$@" >/dev/null 2>&1 || fail "$what"
-}
-# expect STATUS SENTENCE ARGUMENT...: as in cli.sh; input is the file IN, if that is set.
-expect() {
-	local status=$1 sentence=$2 got=0
-	shift 2
-	checks=$((checks + 1))
-	"$shieldvm" "$@" >out 2>err <"${IN:-/dev/null}" || got=$?
-	if [ "$got" != "$status" ]; then
-		fail "shieldvm $*: status $got instead of $status: $(cat err)"
-	elif ! grep -qaF -e "$sentence" out err; then
-		fail "shieldvm $*: does not say '$sentence' but: $(cat out err)"
-	elif [ "$status" != 0 ] && [ "$(grep -c '^shieldvm: .' err)" != 1 ]; then
-		fail "shieldvm $*: not one sentence: $(cat err)"
-	elif [ "$status" != 0 ] && [ -s out ] && ! [[ "$*" =~ json ]]; then
-		fail "shieldvm $*: failed, and yet wrote to standard output"
-	elif [ -n "${QUIET:-}" ] && [ "$status" = 0 ] && [ -s err ]; then
-		fail "shieldvm $*: not quiet: $(cat err)"
-	elif grep -qa $'[\r\033]' out err; then
-		fail "shieldvm $*: shows progress where there is no terminal"
-	fi
-}
 json() { # WHAT FILTER: the object on standard output of the last expect has it
 	checks=$((checks + 1))
 	jq -e "$2" out >/dev/null 2>&1 || fail "$1: $(cat out)"
@@ -160,7 +112,7 @@ json 'stream' ".stream | .kind == \"saved-state\" and .vm == \"$uuid\" and .leve
 	and .offset == $(($(stat -c %s save) - $(stat -c %s bare)))"
 json 'nothing proven' '.authentic == false'
 json 'no other member' '(keys == ["authentic", "image", "stream"]) and (.image | keys == ["complete", "compression", "name", "owner", "uuid", "was_running"])
-	and (.stream | keys == ["bytes", "kind", "level", "offset", "recipient", "record_bytes", "shredded", "tpm", "vm"])'
+	and (.stream | keys == ["bytes", "compression", "kind", "level", "offset", "recipient", "record_bytes", "shredded", "tpm", "vm"])'
 expect 0 'are authentic' state inspect save --key owner.jwk
 expect 0 'are authentic' state inspect save --key $host
 expect 0 '' state inspect save --json --key owner.jwk
@@ -191,7 +143,8 @@ for n in '' .0 .1 .record .swapped .cookie; do
 done
 expect 0 '' state verify save --json
 json 'verified' ".ok and .kind == \"saved-state\" and .vm == \"$uuid\" and .level == \"shielded\" and (.tpm | length) == 32
-	and .records == 4 and .plain_bytes == $(stat -c %s plain) and (keys | length) == 7"
+	and .records == 4 and .plain_bytes == $(stat -c %s plain) and .packed_bytes == .plain_bytes
+	and .compression == \"none\" and (keys | length) == 9"
 expect 0 'authentic and complete' state verify bare --protector vm.xml
 expect 0 'authentic and complete' state verify save --protector two.xml --key stranger.jwk
 expect 0 'complete and unaltered' state verify dump --key owner.jwk
@@ -251,6 +204,35 @@ chown 65534 nobody/*
 (cd nobody && setpriv --reuid 65534 --regid 65534 --clear-groups ../shieldvm state open save -o clear \
 	--key owner.jwk 2>../err) || fail "open by its owner, who is not root: $(cat err)"
 check 'the same for nobody' cmp plain nobody/clear
+
+# --- compressed -----------------------------------------------------------------------------------
+"$shieldvm" key rewrap vm.xml --owner owner.jwk --allow state.compression -o packing.xml 2>/dev/null || fail rewrap
+{
+	printf 'QEVM canary-in-the-clear '
+	yes 'the same page again and again' | head -c $((9 * record))
+} >pages
+"$make" saved-state packing.xml owner.jwk <pages >bare.packed || fail 'a compressed saved state'
+"$make" dump packing.xml <pages >dump.packed || fail 'a compressed dump'
+image bare.packed vm.xml save.packed
+check 'it is small' test "$(stat -c %s bare.packed)" -lt 5000 -a "$(stat -c %s dump.packed)" -lt 6000
+expect 0 'compression  zstd' state inspect save.packed
+expect 0 'compression  none' state inspect save
+expect 0 '' state inspect dump.packed --json
+json 'it says so' '.stream.compression == "zstd"'
+expect 0 ' MiB, compressed to ' state verify save.packed
+expect 0 ' (zstd) in 1 record.' state verify dump.packed --key owner.jwk
+expect 0 '' state verify save.packed --json --key owner.jwk
+json 'both sizes' ".ok and .compression == \"zstd\" and .plain_bytes == $(stat -c %s pages) and .records == 1
+	and .packed_bytes < 5000"
+for file in save.packed dump.packed; do
+	expect 0 '' state open $file --key owner.jwk -o $file.out
+	check "$file is what was sealed" cmp -s pages $file.out
+	expect 0 '' state open $file --key owner.jwk -o -
+	check "$file is so in a pipe" cmp -s pages out
+	head -c -1 $file >short
+	expect 1 'it was cut off in record 0' state open short --key owner.jwk -o short.out
+	nothing_left short.out
+done
 
 # --- must fail ------------------------------------------------------------------------------------
 expect 1 'with stranger.jwk: the key' state verify save --key stranger.jwk

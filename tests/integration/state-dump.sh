@@ -10,20 +10,9 @@ bed_enter "$@"
 # shellcheck source-path=SCRIPTDIR source=state.sh
 . "$(dirname "$0")/state.sh"
 
-domains=${DOMAINS:-vm twin}
-vm=$(state_uuid vm)
 out=$images
 
-[ "$domains" = twin ] || shieldvm_ready
-libvirtd_start
-guest_listen
-touch -d '1 second ago' /run/bed/stamp
-for name in $domains; do
-	state_domain "$name" encryption-supported --allow memory.dump
-done
-for name in $domains; do
-	state_plant "$name"
-done
+state_begin encryption-supported --allow memory.dump
 
 for name in $domains; do
 	check "virsh dump $name" virsh dump "$name" "$out/$name.dump"

@@ -90,6 +90,24 @@ for file in "$saved"/bad/*; do
 done
 check "all $n were refused" test "$n" -ge 35
 
+# --- another level, by the owner's order ----------------------------------------------------------
+# No command gives a VM another level and leaves it its key and its TPM, so that nothing but the level
+# differs. The file brings its own domain, of its own level; libvirt is told to take the new one.
+virsh dumpxml a --inactive >/run/bed/shielded.xml
+other_level() {
+	"$BED_BUILD/tests/integration/state-make" level /run/bed/shielded.xml "$owner_key" \
+		encryption-supported >/run/bed/level.xml
+}
+check 'the owner signs another level' other_level
+not_restored $saved/a 'for another vTPM or level' --xml /run/bed/level.xml
+check 'it is defined' virsh define /run/bed/level.xml
+save a $saved/a-level
+not_restored $saved/a-level 'for another vTPM or level' --xml /run/bed/shielded.xml
+check 'at its own level it restores' virsh restore $saved/a-level --paused
+check 'it is destroyed' virsh destroy a
+check 'nothing of it is left' until_true 10 no_vm_processes $a
+check 'it is defined as before' virsh define /run/bed/shielded.xml
+
 # --- the file as it was written -------------------------------------------------------------------
 for file in a a-again; do
 	check "$file restores" virsh restore $saved/$file --paused
@@ -129,7 +147,7 @@ while read -r rule json; do
 	refused "$rule: $json" "shieldvm: $rule: " raw "$json"
 done <<-'TABLE'
 	migration.unsealed {"execute":"migrate","arguments":{"uri":"fd:nobody"}}
-	migration.unsealed {"execute":"migrate","arguments":{"uri":"tcp:127.0.0.1:4444"}}
+	migration.form {"execute":"migrate","arguments":{"uri":"tcp:127.0.0.1:4444"}}
 	state.save {"execute":"migrate","arguments":{"uri":"exec:cat >/tmp/state"}}
 	migration.unsealed {"execute":"migrate-incoming","arguments":{"uri":"fd:3"}}
 	migration.unsealed {"execute":"migrate-incoming","arguments":{"uri":"tcp:127.0.0.1:4444"}}

@@ -14,6 +14,8 @@ state_uuid() {
 }
 state_seed=$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')
 state_kinds='ram tmpfs disk nv sealed'
+domains=${DOMAINS:-vm twin}
+vm=$(state_uuid vm)
 
 # canary NAME KIND
 canary() {
@@ -88,6 +90,22 @@ state_plant() {
 		tpm2 pcrextend 16:sha256=$(c pcr)
 		tpm2 pcrread sha256:16 >pcr
 	GUEST
+}
+
+# state_begin [LEVEL [SHIELD-OPTION...]]: the host, and on it the VM at that level and its twin (or what
+# DOMAINS names) with their canaries; their names are in $domains.
+state_begin() {
+	local name
+	[ "$domains" = twin ] || shieldvm_ready
+	libvirtd_start
+	guest_listen
+	touch -d '1 second ago' /run/bed/stamp
+	for name in $domains; do
+		state_domain "$name" "$@"
+	done
+	for name in $domains; do
+		state_plant "$name"
+	done
 }
 
 # state_goes_on NAME: the guest is where it was when its state was saved; waits for its new connection.

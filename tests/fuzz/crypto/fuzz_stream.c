@@ -5,19 +5,24 @@
  *
  * The first byte says what the rest is, since no fuzzer finds a tag by itself:
  *
- *  0 raw	a file
- *  1 edits	changes to a valid file.  It opens only if they come to nothing, and what comes out
- *		before is the beginning of what was sealed, in whole records.
- *  2 records	what the records of a file are made of, all authentic.  It opens only if they are
- *what docs/FORMAT.md allows. 3 header	the JWE header of a dump's key record, all else being right.
- *It opens only in the one spelling.
+ *  0, raw: a file
+ *  1, edits: changes to a valid file.  It opens only if they come to nothing, and what comes
+ *      out before is the beginning of what was sealed, in whole records.
+ *  2, records: what the records of a file are made of, all authentic.  It opens only if they
+ *      are what docs/FORMAT.md allows.
+ *  3, header: the JWE header of a dump's key record, all else being right.  It opens only in
+ *      the one spelling.
  *
  * Bit 2: a dump, where there is the choice.
+ *
+ * Bit 3: what a compressed stream holds, in authentic records.  No more comes out than a stream may
+ * have; what opens is what libzstd, given all of it at once, makes of it.
  */
 #include <stdio.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <zstd.h>
 
 #include "base/fd.h"
 #include "crypto/flow.h"
@@ -65,11 +70,11 @@ static struct jwk *owner, *ephemeral;
 static struct ecdh ecdh;
 static int in = -1, to = -1;
 
-/* One stream key, and a front for it of either kind. */
+/* One stream key, and a front for it of either kind; from 2 on with compression. */
 static struct vm_key stream_key;
-static struct record_keys record_keys[2];
-static uint8_t front[2][STREAM_FRONT_MAX];
-static size_t front_bytes[2];
+static struct record_keys record_keys[4];
+static uint8_t front[4][STREAM_FRONT_MAX];
+static size_t front_bytes[4];
 static uint8_t cek[JWE_CEK_BYTES], wrapped[JWE_WRAPPED_BYTES];
 static uint8_t plain[PLAIN_BYTES];
 static EVP_CIPHER_CTX *ctx;
@@ -88,8 +93,9 @@ static void put(struct buf *b, const void *data, size_t n)
 /* The stream's header behind the key record in B, and that as the front of KIND. */
 static void make_front(struct buf *b, int kind)
 {
-	struct record_binding binding = { .use = kind ? KEY_USE_DUMP : KEY_USE_SAVED_STATE,
+	struct record_binding binding = { .use = kind & 1 ? KEY_USE_DUMP : KEY_USE_SAVED_STATE,
 					  .record_size = SMALL,
+					  .compression = (uint8_t)(kind >> 1),
 					  .extra_bytes = EXTRA_BYTES };
 	uint8_t header[RECORD_HEADER_BYTES];
 	memcpy(binding.vm, FACTS.vm, UUID_BYTES);
@@ -99,6 +105,7 @@ static void make_front(struct buf *b, int kind)
 	put(b, header, sizeof(header));
 	memcpy(front[kind], b->data, b->len);
 	front_bytes[kind] = b->len;
+	b->len -= sizeof(header);
 }
 
 static void set_up(void)
@@ -131,8 +138,10 @@ static void set_up(void)
 	CHECK(seal_blob(s, stream_key.bytes, KEY_BYTES, &state) >= 0);
 	seal_free(s);
 	make_front(&state, 0);
+	make_front(&state, 2);
 	CHECK(stream_key_wrap(owner, &FACTS, &stream_key, &dump, NULL) >= 0);
 	make_front(&dump, 1);
+	make_front(&dump, 3);
 }
 
 /* An authentic record, whatever it says. */
@@ -171,7 +180,8 @@ static int open_file(const struct buf *file, int kind, struct buf *out)
 	CHECK(lseek(to, 0, SEEK_SET) == 0);
 	CHECK(fd_read_all(to, out) == 0);
 	CHECK(flow_progress(flow).out_bytes == out->len);
-	if (rc < 0)
+	/* Whole records, unless something was between them and the output. */
+	if (rc < 0 && flow_progress(flow).plain_bytes == out->len)
 		CHECK(out->len % SMALL == 0);
 
 	/* Whoever has no key says so much of it, too. */
@@ -338,6 +348,27 @@ static void header(const uint8_t *data, size_t size)
 	CHECK((open_file(&file, 1, &out) >= 0) == same);
 }
 
+/* DATA as the frame, whole or in as many records as it takes. */
+static void packed(const uint8_t *data, size_t size, int kind)
+{
+	CLEANUP_BUF struct buf file = BUF_INIT(FILE_MAX), out = BUF_INIT(FILE_MAX);
+	static uint8_t wanted[SMALL * RECORDS_MAX];
+	size_t at = 0;
+	uint32_t number = 0;
+	if (size > sizeof(wanted))
+		return;
+	put(&file, front[2 + kind], front_bytes[2 + kind]);
+	for (; size - at > SMALL; at += SMALL)
+		put_record(&file, 2 + kind, SMALL, number++, 0, data + at, SMALL);
+	put_record(&file, 2 + kind, RECORD_FINAL | (uint32_t)(size - at), number, 1, data + at,
+		   size - at);
+	int rc = open_file(&file, kind, &out);
+	CHECK(out.len <= sizeof(wanted));
+	size_t n = ZSTD_decompress(wanted, sizeof(wanted), data, size);
+	CHECK(rc < 0 || (n == out.len && (n == 0 || memcmp(wanted, out.data, n) == 0)));
+	CHECK(rc == 0 || out.len == 0 || ZSTD_isError(n) || n != out.len);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (!flow)
@@ -345,6 +376,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	int kind = data[0] >> 2 & 1;
+	if (data[0] & 8) {
+		packed(data + 1, size - 1, kind);
+		return 0;
+	}
 	switch (data[0] & 3) {
 	case 0:
 		raw(data + 1, size - 1, kind);

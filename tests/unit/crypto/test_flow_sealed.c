@@ -22,13 +22,14 @@
 
 #define BYTES ((FLOW_RECORDS + 3) * (size_t)STREAM_RECORD_BYTES + 7)
 
+/* lseek is this test's own. */
 static int seal_process(void)
 {
 	static const int ALLOWED[] = {
 		SCMP_SYS(read),	  SCMP_SYS(write),	   SCMP_SYS(poll),	 SCMP_SYS(ppoll),
 		SCMP_SYS(futex),  SCMP_SYS(getrandom),	   SCMP_SYS(brk),	 SCMP_SYS(mmap),
 		SCMP_SYS(munmap), SCMP_SYS(mprotect),	   SCMP_SYS(mremap),	 SCMP_SYS(madvise),
-		SCMP_SYS(getpid), SCMP_SYS(clock_gettime), SCMP_SYS(exit_group),
+		SCMP_SYS(getpid), SCMP_SYS(clock_gettime), SCMP_SYS(exit_group), SCMP_SYS(lseek),
 	};
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	int rc = filter ? seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) : -1;
@@ -44,7 +45,7 @@ struct set_up {
 	struct pool *pool;
 	struct flow *flow;
 	struct stream_keys *keys;
-	int plain, sealed[2], again, broken, full;
+	int plain, sealed[2], again, broken, full, packed;
 };
 
 static int file(const void *data, size_t n)
@@ -78,6 +79,15 @@ static int work(struct set_up *u)
 	if (flow_seal_start(w, u->keys, KEY_USE_DUMP, u->plain, u->full, NULL) < 0 ||
 	    flow_run(w, NULL, NULL, NULL) != -ENOSPC)
 		return 5;
+	stream_keys_compress(u->keys, STREAM_ZSTD);
+	lseek(u->plain, 0, SEEK_SET);
+	if (flow_seal_start(w, u->keys, KEY_USE_SAVED_STATE, u->plain, u->packed, NULL) < 0 ||
+	    flow_run(w, NULL, NULL, NULL) < 0)
+		return 6;
+	lseek(u->packed, 0, SEEK_SET);
+	if (flow_open_start(w, u->keys, KEY_USE_SAVED_STATE, u->packed, -1, NULL) < 0 ||
+	    flow_run(w, NULL, NULL, NULL) < 0 || flow_progress(w).out_bytes != BYTES)
+		return 7;
 	return 0;
 }
 
@@ -96,10 +106,12 @@ static int prepare(struct set_up *u)
 	u->again = file(b.data, b.len);
 	b.data[b.len / 2] ^= 1;
 	u->broken = file(b.data, b.len);
+	u->packed = file("", 0);
 	u->full = open("/dev/full", O_WRONLY | O_CLOEXEC);
 	if (pipe2(u->sealed, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -1;
-	return u->plain < 0 || u->again < 0 || u->broken < 0 || u->full < 0 ? -1 : 0;
+	return u->plain < 0 || u->again < 0 || u->broken < 0 || u->full < 0 || u->packed < 0 ? -1
+											     : 0;
 }
 
 static int in_child(int forbidden)

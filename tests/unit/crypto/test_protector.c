@@ -150,6 +150,25 @@ static void test_facts_of_the_lower_level(void **state)
 	assert_memory_equal(protector_facts(p), &facts, sizeof(facts));
 }
 
+/* At level shielded, one. */
+static void test_compression_at_either_level(void **state)
+{
+	(void)state;
+	for (int level = LEVEL_ENCRYPTION_SUPPORTED; level <= LEVEL_SHIELDED; level++) {
+		CLEANUP_BUF struct buf b = BUF_INIT(PROTECTOR_TEXT_MAX);
+		struct protector_facts facts = facts_shielded();
+		facts.level = (enum shield_level)level;
+		assert_false(protector_allows(&facts, PROTECTOR_COMPRESSION));
+		facts.n_allow = 1;
+		strcpy(facts.allow[0], PROTECTOR_COMPRESSION);
+		make(&facts, &b);
+		CLEANUP_PROTECTOR struct protector *p = parse(&b);
+		assert_memory_equal(protector_facts(p), &facts, sizeof(facts));
+		assert_true(protector_allows(protector_facts(p), PROTECTOR_COMPRESSION));
+		assert_false(protector_allows(protector_facts(p), "state.compressio"));
+	}
+}
+
 static void test_what_cannot_be_made(void **state)
 {
 	(void)state;
@@ -164,6 +183,11 @@ static void test_what_cannot_be_made(void **state)
 	bad.n_allow = 1;
 	strcpy(bad.allow[0], "console.serial");
 	assert_int_equal(protector_make(&bad, &KEY, owner, hosts, 1, &b, NULL), ERR_USAGE);
+	strcpy(bad.allow[0], PROTECTOR_COMPRESSION);
+	strcpy(bad.allow[1], "console.serial");
+	bad.n_allow = 2;
+	assert_int_equal(protector_make(&bad, &KEY, owner, hosts, 1, &b, NULL), ERR_USAGE);
+	bad.n_allow = 1;
 	bad.level = LEVEL_ENCRYPTION_SUPPORTED;
 	strcpy(bad.allow[0], "Console serial");
 	assert_int_equal(protector_make(&bad, &KEY, owner, hosts, 1, &b, NULL), ERR_USAGE);
@@ -362,6 +386,7 @@ int main(void)
 		cmocka_unit_test(test_owner_and_hosts_unwrap_and_nobody_else),
 		cmocka_unit_test(test_as_many_recipients_as_there_may_be_fit),
 		cmocka_unit_test(test_facts_of_the_lower_level),
+		cmocka_unit_test(test_compression_at_either_level),
 		cmocka_unit_test(test_what_cannot_be_made),
 		cmocka_unit_test(test_every_change_is_refused),
 		cmocka_unit_test(test_a_wrapped_key_of_elsewhere_does_not_authenticate),

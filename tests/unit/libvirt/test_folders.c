@@ -15,6 +15,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -106,7 +107,17 @@ static void test_busy(void **state)
 	f = (struct fault){ 0 };
 	assert_int_equal(folders_clear_run(vm, &f), ERR_STATE);
 	folders_done(&o);
+	/* With what is left of its migrations. */
+	int fd;
+	assert_int_equal(mkdir(PATH_RUN "/" UUID "/" FOLDER_MIGRATION, 0700), 0);
+	fd = open(PATH_RUN "/" UUID "/" FOLDER_MIGRATION "/left", O_WRONLY | O_CREAT, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(symlink("/run/elsewhere", PATH_RUN "/" UUID "/" FOLDER_MIGRATION "/link"),
+			 0);
+	assert_int_equal(mkdir("/run/elsewhere", 0700), 0);
 	assert_int_equal(folders_clear_run(vm, &f), 0);
+	assert_int_equal(rmdir("/run/elsewhere"), 0);
 	assert_int_equal(access(PATH_RUN "/" UUID, F_OK), -1);
 	assert_int_equal(folders_clear_run(vm, &f), 0);
 }
@@ -250,6 +261,33 @@ static void test_concurrent(void **state)
 	assert_int_equal(seen, (1U << N) - 1);
 }
 
+/* A note that a VM is to come counts once, for that VM, and not for long. */
+static void test_expected(void **state)
+{
+	(void)state;
+	static const char NOTE[] = PATH_RUN "/" UUID ".coming";
+	struct fault f = { 0 };
+	uid_t uid;
+	assert_int_equal(folders_is_expected(vm, &f), 0);
+	assert_int_equal(folders_expect(vm, &f), 0);
+	assert_int_equal(mode_of(NOTE, &uid), 0600);
+	assert_int_equal(folders_is_expected(other, &f), 0);
+	assert_int_equal(folders_is_expected(vm, &f), 1);
+	assert_int_equal(folders_is_expected(vm, &f), 0);
+	/* Again, after one that nobody asked for. */
+	assert_int_equal(folders_expect(vm, &f), 0);
+	assert_int_equal(folders_expect(vm, &f), 0);
+	struct timespec then[2] = { { 0 } };
+	then[1].tv_sec = then[0].tv_sec = time(NULL) - FOLDERS_EXPECT_S - 2;
+	assert_int_equal(utimensat(AT_FDCWD, NOTE, then, 0), 0);
+	assert_int_equal(folders_is_expected(vm, &f), 0);
+	assert_int_equal(access(NOTE, F_OK), -1);
+	/* Not root's: nobody else can put one there, and it does not count. */
+	assert_int_equal(folders_expect(vm, &f), 0);
+	assert_int_equal(chown(NOTE, 7, 7), 0);
+	assert_int_equal(folders_is_expected(vm, &f), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -260,6 +298,7 @@ int main(void)
 		cmocka_unit_test_setup(test_foreign_owners, private_host),
 		cmocka_unit_test_setup(test_interrupted_creation, private_host),
 		cmocka_unit_test_setup(test_set_aside, private_host),
+		cmocka_unit_test_setup(test_expected, private_host),
 		cmocka_unit_test_setup(test_concurrent, private_host),
 	};
 	if (geteuid() != 0) {

@@ -131,17 +131,23 @@ static void test_names_fd(void **state)
 			 "-chardev",
 			 "socket,id=charmonitor,fd=25,server=on",
 			 "-netdev",
-			 "{\"type\":\"tap\",\"fds\":\"27:28\",\"vhostfd\":\"130\"}",
+			 "{\"type\":\"tap\",\"fds\":\"127:27:28\",\"vhostfd\":\"130\"}",
 			 "-add-fd",
 			 "set=0,fd=31,opaque=ro",
 			 "-m",
 			 "size=44",
+			 "-device",
+			 "isa-fdc,iobase=0x30",
 			 NULL };
 	static const int NAMED[] = { 25, 27, 28, 130, 31 }, FREE[] = { 2, 5, 13, 30, 44, 125, 1 };
 	for (size_t i = 0; i < sizeof(NAMED) / sizeof(NAMED[0]); i++)
-		assert_int_equal(launchargs_names_fd(9, argv, NAMED[i]), 1);
+		assert_int_equal(launchargs_names_fd(11, argv, NAMED[i]), 1);
 	for (size_t i = 0; i < sizeof(FREE) / sizeof(FREE[0]); i++)
-		assert_int_equal(launchargs_names_fd(9, argv, FREE[i]), 0);
+		assert_int_equal(launchargs_names_fd(11, argv, FREE[i]), 0);
+	/* Wherever it stands, but in the launcher's own name. */
+	char *first[] = { "fd=7", "fd=9", NULL };
+	assert_int_equal(launchargs_names_fd(2, first, 9), 1);
+	assert_int_equal(launchargs_names_fd(2, first, 7), 0);
 }
 
 int main(void)

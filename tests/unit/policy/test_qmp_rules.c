@@ -91,25 +91,73 @@ static const struct row ROWS[] = {
 	       "'capabilities':[{'capability':'mapped-ram','state':false}]"),
 	PASSES("migrate-set-capabilities",
 	       "'capabilities':[{'capability':'x-ignore-shared','state':false},"
-	       "{'capability':'multifd','state':true}]"),
+	       "{'capability':'xbzrle','state':true}]"),
 	BOTH("migrate-set-capabilities",
 	     "'capabilities':[{'capability':'x-ignore-shared','state':true}]", "monitor.unknown"),
-	PASSES("migrate-set-parameters", "'max-bandwidth':9223372036853727232"),
-	PASSES("migrate-set-parameters", "'multifd-channels':2,'multifd-compression':'none'"),
+	/* All that libvirt knows (qemu_migration_params.c). */
+	PASSES("migrate-set-capabilities",
+	       "'capabilities':[{'capability':'auto-converge','state':true},"
+	       "{'capability':'compress','state':true},"
+	       "{'capability':'dirty-bitmaps','state':true},"
+	       "{'capability':'events','state':true},"
+	       "{'capability':'late-block-activate','state':true},"
+	       "{'capability':'pause-before-switchover','state':true},"
+	       "{'capability':'return-path','state':true},"
+	       "{'capability':'switchover-ack','state':true},"
+	       "{'capability':'xbzrle','state':true},"
+	       "{'capability':'multifd','state':false},"
+	       "{'capability':'postcopy-ram','state':true}]"),
+	PASSES("migrate-set-parameters",
+	       "'avail-switchover-bandwidth':1,'block-bitmap-mapping':[],'block-incremental':true,"
+	       "'compress-level':1,'compress-threads':1,'compress-wait-thread':true,"
+	       "'cpu-throttle-increment':1,'cpu-throttle-initial':1,'cpu-throttle-tailslow':true,"
+	       "'decompress-threads':1,'downtime-limit':1,'max-bandwidth':9223372036853727232,"
+	       "'max-cpu-throttle':1,'max-postcopy-bandwidth':1,'multifd-channels':2,"
+	       "'multifd-compression':'none','multifd-zlib-level':1,'multifd-zstd-level':1,"
+	       "'tls-authz':'','tls-creds':'','tls-hostname':'','xbzrle-cache-size':4096"),
 	BOTH("migrate-set-parameters", "'cpr-exec-command':['/bin/sh','-c','x']",
 	     "monitor.unknown"),
 	BOTH("migrate-set-parameters", "'max-bandwidth':1,'mode':'cpr-exec'", "monitor.unknown"),
+	PASSES("migrate-set-parameters", "'max-bandwidth':1,'direct-io':false"),
+	BOTH("migrate-set-parameters", "'max-bandwidth':1,'direct-io':true", "monitor.unknown"),
+	BOTH("migrate-set-parameters", "'direct-io':0", "monitor.unknown"),
 	BOTH("migrate-set-capabilities", "'capabilities':[{'capability':'events','state':false}]",
 	     "monitor.form"),
 	BOTH("migrate-set-capabilities", "'capabilities':{}", "monitor.form"),
+	PASSES("migrate-set-capabilities",
+	       "'capabilities':[{'capability':'multifd','state':true}]"),
+	BOTH("migrate-set-capabilities",
+	     "'capabilities':[{'capability':'postcopy-preempt','state':true}]", "migration.form"),
+	BOTH("migrate-set-capabilities",
+	     "'capabilities':[{'capability':'rdma-pin-all','state':true}]", "migration.form"),
+	BOTH("migrate-set-capabilities",
+	     "'capabilities':[{'capability':'zero-copy-send','state':true}]", "migration.form"),
 	BOTH("migrate", "", "migration.unsealed"),
-	BOTH("migrate-incoming", "'uri':'tcp:[::]:49152'", "migration.unsealed"),
+	PASSES("migrate-incoming", "'uri':'tcp:[::]:49152'"),
+	PASSES("migrate-incoming", "'uri':'unix:/x'"),
+	BOTH("migrate-incoming", "'uri':'rdma:h:1'", "migration.form"),
+	BOTH("migrate-incoming", "'uri':'exec:cat /tmp/x'", "migration.unsealed"),
 	BOTH("migrate-incoming", "", "migration.unsealed"),
 	BOTH("migrate", "'uri':'exec:cat >/tmp/x'", "state.save"),
-	BOTH("migrate", "'uri':'tcp:h:1'", "migration.unsealed"),
-	BOTH("migrate", "'uri':'unix:/x'", "migration.unsealed"),
+	PASSES("migrate", "'uri':'tcp:h:1'"),
+	PASSES("migrate", "'uri':'unix:/x'"),
+	BOTH("migrate", "'uri':'unixx:/x'", "migration.unsealed"),
+	BOTH("migrate", "'uri':'rdma:h:1'", "migration.form"),
 	BOTH("migrate", "'channels':[]", "migration.unsealed"),
+	PASSES("migrate-continue", "'state':'pre-switchover'"),
+	BOTH("migrate-continue", "'state':'device'", "monitor.form"),
+	BOTH("migrate-continue", "", "monitor.form"),
+	PASSES("migrate-pause", ""),
+	PASSES("migrate-recover", "'uri':'tcp:h:1'"),
+	PASSES("migrate-recover", "'uri':'unix:/x'"),
+	BOTH("migrate-recover", "'uri':'rdma:h:1'", "migration.form"),
+	BOTH("migrate-recover", "'uri':'exec:x'", "migration.unsealed"),
+	PASSES("migrate-start-postcopy", ""),
 	BOTH("snapshot-save", "'job-id':'x'", "state.snapshot"),
+	BOTH("snapshot-load", "'job-id':'x'", "state.snapshot"),
+	BOTH("snapshot-delete", "'job-id':'x'", "state.snapshot"),
+	BOTH("xen-save-devices-state", "'filename':'/tmp/x'", "state.save"),
+	BOTH("xen-load-devices-state", "'filename':'/tmp/x'", "state.save"),
 	PASSES("migrate_cancel", ""),
 
 	/* Devices. */

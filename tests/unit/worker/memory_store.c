@@ -29,3 +29,18 @@ int store_save(struct store *s, const uint8_t *state, size_t n, struct fault *f)
 	s->exists = 1;
 	return buf_add(&s->state, state, n);
 }
+
+int store_set_moved(struct store *s, int moved, struct fault *f)
+{
+	if (s->fail_moves > 0) {
+		s->fail_moves--;
+		return fault_set(f, -ENOSPC, "disk full, as the test wants it");
+	}
+	s->moved = moved;
+	return 0;
+}
+
+void store_mark_first(struct store *s)
+{
+	s->mark_first = 1;
+}

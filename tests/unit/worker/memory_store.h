@@ -13,6 +13,9 @@ struct store {
 	struct buf state;
 	int saves;	/* calls of store_save() */
 	int fail_saves; /* this many of the next calls fail with -ENOSPC */
+	int fail_moves; /* and of store_set_moved() */
+	int moved;	/* what store_set_moved() was told last */
+	int mark_first; /* store_mark_first() was called */
 	int fail_loads; /* and of store_load() with ERR_AUTH */
 };
 

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "worker/broker.h"
+#include "worker/door.h"
 
 #define STRANGER_UID 12345U
 #define QEMU_UID     23456U
@@ -36,11 +38,13 @@ struct bed {
 	pid_t broker;
 	int ctrl, lifeline; /* the worker's ends, as this test holds them */
 	int told;	    /* what the worker tells of its link */
+	int qemus;	    /* the worker's end of it */
 };
 
 struct options {
 	int silent;  /* the worker does not say that it is ready */
 	int hanging; /* it does not end either */
+	int comes;   /* the VM is to come from another host */
 	int window_ms, grace_ms;
 };
 
@@ -55,11 +59,11 @@ static int stream_listener(void)
 	return fd;
 }
 
-static int listen_at(const struct bed *bed, const char *name)
+static int listen_at(const struct bed *bed, const char *name, int type)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	snprintf(a.sun_path, sizeof(a.sun_path), "%s/%s", bed->dir, name);
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0);
+	int fd = socket(AF_UNIX, type | SOCK_NONBLOCK, 0);
 	assert_true(fd >= 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
 	assert_int_equal(chmod(a.sun_path, 0666), 0);
@@ -67,10 +71,45 @@ static int listen_at(const struct bed *bed, const char *name)
 	return fd;
 }
 
+static const struct protections WORKER_PROTECTIONS = { 0x2345, 6 };
+static const struct protections BROKER_PROTECTIONS = { 0x1234, 7 };
+
+/* Where a migration would come in: 1 if there is such a listener, 0 if it is refused. */
+static int may_listen(int link)
+{
+	struct fault f = { 0 };
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof(a);
+	int listener = -1, on = 0;
+	char text[32];
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (bind(fd, (struct sockaddr *)&a, size) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&a, &size) < 0)
+		_exit(8);
+	close(fd);
+	snprintf(text, sizeof(text), "127.0.0.1:%d", ntohs(a.sin_port));
+	const struct door door = { .link = link };
+	int rc = door_ask(&door, DOOR_LISTEN, text, &listener, &f);
+	size = sizeof(on);
+	if (rc >= 0 && (getsockopt(listener, SOL_SOCKET, SO_ACCEPTCONN, &on, &size) < 0 || !on))
+		_exit(8);
+	fd_close(&listener);
+	return rc >= 0;
+}
+
+/* How often may the worker at LINK? */
+static unsigned int listeners(int link)
+{
+	unsigned int n = 0;
+	while (n <= DOOR_LISTENERS && may_listen(link))
+		n++;
+	return n;
+}
+
 /* The worker tells of every order that it is given. */
 static _Noreturn void be_worker(int link, int told, const struct options *o)
 {
-	const struct broker_news news = { .level = 2 };
+	const struct broker_news news = { .level = 2, .protections = WORKER_PROTECTIONS };
 	struct broker_order order;
 	int fds[FD_PASS_MAX];
 	size_t n_fds;
@@ -82,6 +121,9 @@ static _Noreturn void be_worker(int link, int told, const struct options *o)
 		if (order.incoming && n_fds == 1 + order.n_incoming && n_fds == 3 &&
 		    order.incoming_fd[0] == 23 && order.incoming_fd[1] == 29)
 			good = 'i';
+		/* So often, and only for a VM that waits for state. */
+		if (listeners(link) != (good == 'i' ? DOOR_LISTENERS : 0))
+			good = 'L';
 		(void)!write(told, &good, 1);
 		for (size_t i = 0; i < FD_PASS_MAX; i++)
 			fd_close(&fds[i]);
@@ -117,38 +159,48 @@ static _Noreturn void be_broker(struct broker_config config, int link, int told,
 
 static void start_with(struct bed *bed, const struct options *o)
 {
-	int link[2], ctrl[2], lifeline[2], told[2];
+	int link[2], ctrl[2], lifeline[2], told[2], qemus[2];
 	snprintf(bed->dir, sizeof(bed->dir), "/tmp/test_broker.XXXXXX");
 	assert_non_null(mkdtemp(bed->dir));
 	assert_int_equal(chmod(bed->dir, 0755), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, link), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ctrl), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, lifeline), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, qemus), 0);
 	assert_int_equal(pipe(told), 0);
-	const struct broker_config config = { .vm = vm,
-					      .name = "dom",
-					      .qemu_uid = QEMU_UID,
-					      .worker_uid = 7,
-					      .window_ms = o->window_ms ? o->window_ms : 40000,
-					      .grace_ms = o->grace_ms ? o->grace_ms : 20000,
-					      .launch_listener = listen_at(bed, "launch.sock"),
-					      .control_listener = listen_at(bed, "control.sock"),
-					      .link = link[0],
-					      .qemu_ctrl = ctrl[0],
-					      .qemu_lifeline = lifeline[0],
-					      .qemu_monitor = stream_listener() };
+	const struct broker_config config = {
+		.vm = vm,
+		.name = "dom",
+		.qemu_uid = QEMU_UID,
+		.worker_uid = 7,
+		.comes = o->comes,
+		.protections = BROKER_PROTECTIONS,
+		.window_ms = o->window_ms ? o->window_ms : 40000,
+		.grace_ms = o->grace_ms ? o->grace_ms : 20000,
+		.launch_listener = listen_at(bed, "launch.sock", SOCK_SEQPACKET),
+		.control_listener = listen_at(bed, "control.sock", SOCK_SEQPACKET),
+		.link = link[0],
+		.qemu_ctrl = ctrl[0],
+		.qemu_lifeline = lifeline[0],
+		.qemu_monitor = stream_listener(),
+		.migrate_listener = listen_at(bed, "migrate.sock", SOCK_STREAM),
+		.qemus = qemus[0]
+	};
 	bed->broker = fork();
 	assert_true(bed->broker >= 0);
 	if (bed->broker == 0) {
 		close(ctrl[1]);
 		close(lifeline[1]);
 		close(told[0]);
+		close(qemus[1]);
 		be_broker(config, link[1], told[1], o);
 	}
 	close(told[1]);
 	close(config.qemu_monitor);
 	close(config.launch_listener);
 	close(config.control_listener);
+	close(config.migrate_listener);
+	close(config.qemus);
 	close(link[0]);
 	close(link[1]);
 	close(ctrl[0]);
@@ -156,6 +208,7 @@ static void start_with(struct bed *bed, const struct options *o)
 	bed->ctrl = ctrl[1];
 	bed->lifeline = lifeline[1];
 	bed->told = told[0];
+	bed->qemus = qemus[1];
 }
 
 static void remove_files(const struct bed *bed)
@@ -164,6 +217,8 @@ static void remove_files(const struct bed *bed)
 	snprintf(path, sizeof(path), "%s/launch.sock", bed->dir);
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/control.sock", bed->dir);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/migrate.sock", bed->dir);
 	unlink(path);
 	rmdir(bed->dir);
 }
@@ -183,18 +238,24 @@ static int wait_end(struct bed *bed, int limit_ms)
 	}
 	close(bed->ctrl);
 	close(bed->lifeline);
+	close(bed->qemus);
 	remove_files(bed);
 	return status;
 }
 
-static int connect_to(const struct bed *bed, const char *name)
+static int connect_as(const struct bed *bed, const char *name, int type)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	snprintf(a.sun_path, sizeof(a.sun_path), "%s/%s", bed->dir, name);
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+	int fd = socket(AF_UNIX, type, 0);
 	assert_true(fd >= 0);
 	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
 	return fd;
+}
+
+static int connect_to(const struct bed *bed, const char *name)
+{
+	return connect_as(bed, name, SOCK_SEQPACKET);
 }
 
 /* One message, or 0 if the other side closed instead; within 10 s. */
@@ -321,6 +382,8 @@ static void test_whole_life(void **state)
 	r = control(&bed, CONTROL_STATUS);
 	assert_int_equal(r.rc, 0);
 	assert_int_equal(r.level, 2);
+	assert_memory_equal(&r.worker, &WORKER_PROTECTIONS, sizeof(r.worker));
+	assert_memory_equal(&r.broker, &BROKER_PROTECTIONS, sizeof(r.broker));
 	assert_int_equal(r.broker_pid, bed.broker);
 	assert_int_equal(r.qemu_pid, getpid());
 	assert_int_equal(r.worker_uid, 7);
@@ -389,6 +452,53 @@ static void test_not_ready_is_not_armed(void **state)
 	start_with(&bed, &(struct options){ .silent = 1 });
 	assert_int_equal(control(&bed, CONTROL_ARM).rc, ERR_STATE);
 	assert_int_equal(launch(&bed, vm), ERR_STATE);
+	stop(&bed);
+}
+
+/* One that is not passed on is closed. */
+static int is_passed(const struct bed *bed, int fd)
+{
+	struct pollfd slots[] = { { .fd = bed->qemus, .events = POLLIN },
+				  { .fd = fd, .events = POLLIN } };
+	int fds[FD_PASS_MAX];
+	size_t n_fds;
+	char byte;
+	assert_true(poll(slots, 2, 10000) > 0);
+	if (slots[1].revents)
+		return 0;
+	assert_int_equal(fd_recv(bed->qemus, &byte, 1, fds, &n_fds), 1);
+	assert_int_equal(n_fds, 1);
+	/* It is the other end of FD. */
+	assert_int_equal(write(fd, "x", 1), 1);
+	assert_int_equal(read(fds[0], &byte, 1), 1);
+	close(fds[0]);
+	return 1;
+}
+
+/* QEMU migrates over several channels; nobody else does so in its place, of whatever uid. */
+static void test_qemus_connections(void **state)
+{
+	(void)state;
+	struct bed bed;
+	start_with(&bed, &(struct options){ 0 });
+	int fd = connect_as(&bed, "migrate.sock", SOCK_STREAM);
+	assert_int_equal(is_passed(&bed, fd), 0); /* there is no QEMU yet */
+	close(fd);
+	arm(&bed);
+	assert_int_equal(launch(&bed, vm), 0);
+	for (int i = 0; i < 3; i++) {
+		fd = connect_as(&bed, "migrate.sock", SOCK_STREAM);
+		assert_int_equal(is_passed(&bed, fd), 1);
+		close(fd);
+	}
+	pid_t other = fork();
+	if (other == 0) {
+		fd = connect_as(&bed, "migrate.sock", SOCK_STREAM);
+		_exit(is_passed(&bed, fd));
+	}
+	int status;
+	assert_int_equal(waitpid(other, &status, 0), other);
+	assert_int_equal(status, 0);
 	stop(&bed);
 }
 
@@ -476,6 +586,18 @@ static void test_incoming(void **state)
 }
 
 /* Counts that do not fit the descriptors, or each other. */
+/* libvirt said that it comes, and starts it as if it were here: the VM's TPM is not. */
+static void test_comes_and_is_started(void **state)
+{
+	(void)state;
+	struct bed bed;
+	start_with(&bed, &(struct options){ .comes = 1 });
+	arm(&bed);
+	assert_int_equal(launch(&bed, vm), ERR_STATE);
+	assert_int_equal(control(&bed, CONTROL_STATUS).launched, 0);
+	stop(&bed);
+}
+
 static void test_incoming_malformed(void **state)
 {
 	(void)state;
@@ -607,7 +729,9 @@ static void test_many_stops(void **state)
 	arm(&bed);
 	for (int i = 0; i < N; i++) {
 		stops[i] = connect_to(&bed, "control.sock");
-		assert_int_equal(fd_send(stops[i], &q, sizeof(q), NULL, 0), 0);
+		/* It may be closed already. */
+		int rc = fd_send(stops[i], &q, sizeof(q), NULL, 0);
+		assert_true(rc == 0 || rc == -EPIPE);
 	}
 	for (int i = 0; i < N; i++) {
 		struct control_reply r;
@@ -627,6 +751,7 @@ int main(void)
 		cmocka_unit_test(test_whole_life),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_not_ready_is_not_armed),
+		cmocka_unit_test(test_qemus_connections),
 		cmocka_unit_test(test_qemu_ends),
 		cmocka_unit_test(test_no_launcher_comes),
 		cmocka_unit_test(test_hanging_worker_is_killed),
@@ -635,6 +760,7 @@ int main(void)
 		cmocka_unit_test(test_malformed_requests),
 		cmocka_unit_test(test_incoming),
 		cmocka_unit_test(test_incoming_malformed),
+		cmocka_unit_test(test_comes_and_is_started),
 		cmocka_unit_test(test_silent_crowd),
 		cmocka_unit_test(test_impatient_launchers),
 		cmocka_unit_test(test_many_stops),

@@ -1,189 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * State over the monitor: a libvirt and a QEMU that this test plays, with the firewall and a real
- * transfer between them.
+ * State over the monitor into files and out of them: saves, restores, dumps.
  */
-#include "tests/unit/test.h"
+#include "tests/unit/worker/carry_bed.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "crypto/stream.h"
-#include "worker/monitor.h"
-
-#define WAIT_MS	      10000
-#define STATE_RECORDS 20 /* and a short one */
-#define STATE_BYTES   (STATE_RECORDS * STREAM_RECORD_BYTES + 1000)
-#define EVENT(status)                                                                              \
-	"{\"timestamp\": {\"seconds\": 1, \"microseconds\": 2}, \"event\": \"MIGRATION\", "        \
-	"\"data\": {\"status\": \"" status "\"}}\r\n"
-
-struct bed {
-	struct transfer *transfer;
-	struct carry *carry;
-	struct monitor *m;
-	int qemu, libvirt;
-	char from_qemu[4096];	 /* what the worker has said to QEMU, not looked at yet */
-	char from_libvirt[8192]; /* likewise to libvirt */
-	int qemus_fd;		 /* came with it */
-	int id;			 /* of QEMU's last answer */
-};
-
-static const struct vm_key key = { { 1, 2, 3 } };
-static uint8_t state_bytes[STATE_BYTES];
-
-static void turn(struct bed *b)
-{
-	struct pollfd slots[MONITOR_SLOTS];
-	monitor_slots(b->m, slots);
-	if (poll(slots, MONITOR_SLOTS, 10) > 0)
-		monitor_serve(b->m, slots);
-}
-
-/* Append to TEXT what has come over FD. */
-static void take(int fd, char *text, size_t size, int *passed)
-{
-	int fds[FD_PASS_MAX];
-	size_t n_fds, have = strlen(text);
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-	if (poll(&p, 1, 0) <= 0)
-		return;
-	ssize_t n = fd_recv(fd, text + have, size - 1 - have, fds, &n_fds);
-	text[have + (n > 0 ? (size_t)n : 0)] = 0;
-	for (size_t i = 0; i < FD_PASS_MAX; i++) {
-		if (passed && fds[i] >= 0) {
-			fd_close(passed);
-			*passed = fd_take(&fds[i]);
-		}
-		fd_close(&fds[i]);
-	}
-}
-
-static void step(struct bed *b)
-{
-	turn(b);
-	take(b->qemu, b->from_qemu, sizeof(b->from_qemu), &b->qemus_fd);
-	take(b->libvirt, b->from_libvirt, sizeof(b->from_libvirt), NULL);
-}
-
-/* Wait until TEXT has WANT, and forget everything up to its end. */
-static void await(struct bed *b, char *text, const char *want)
-{
-	int64_t deadline = clock_ms() + WAIT_MS;
-	char *at;
-	while (!(at = strstr(text, want))) {
-		if (clock_left_ms(deadline) == 0)
-			fail_msg("'%s' does not come; QEMU has '%s', libvirt '%s'", want,
-				 b->from_qemu, b->from_libvirt);
-		step(b);
-	}
-	memmove(text, at + strlen(want), strlen(at + strlen(want)) + 1);
-}
-
-#define libvirt_gets(b, want) await(b, (b)->from_libvirt, want)
-#define qemu_gets(b, want)    await(b, (b)->from_qemu, want)
-
-/* Nothing that has WANT in it comes for a while. */
-static void not_yet(struct bed *b, const char *text, const char *want)
-{
-	for (int i = 0; i < 20; i++)
-		step(b);
-	assert_null(strstr(text, want));
-}
-
-static void say(int fd, const char *text)
-{
-	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
-}
-
-/* QEMU answers its last command with VALUE. */
-static void qemu_answers(struct bed *b, const char *value)
-{
-	char line[512];
-	snprintf(line, sizeof(line), "{%s, \"id\": %d}\r\n", value, ++b->id);
-	say(b->qemu, line);
-}
-
-#define OK "\"return\": {}"
-
-static void start_as(struct bed *b, enum shield_level level, const char *allow)
-{
-	struct protector_facts facts = { .level = level };
-	struct fault f = { 0 };
-	CLEANUP_JWK struct jwk *owner = NULL;
-	struct sockaddr_un name = { .sun_family = AF_UNIX };
-	socklen_t size = sizeof(name);
-	int pair[2], listener = socket(AF_UNIX, SOCK_STREAM, 0);
-	*b = (struct bed){ .qemus_fd = -1 };
-	if (allow)
-		snprintf(facts.allow[facts.n_allow++], sizeof(facts.allow[0]), "%s", allow);
-	assert_int_equal(bind(listener, (struct sockaddr *)&name, sizeof(sa_family_t)), 0);
-	assert_int_equal(getsockname(listener, (struct sockaddr *)&name, &size), 0);
-	assert_int_equal(listen(listener, 4), 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
-	b->qemu = pair[1];
-	assert_int_equal(jwk_new(&owner, &f), 0);
-	const struct transfer_config config = { .key = &key, .facts = &facts, .owner = owner };
-	assert_int_equal(transfer_new(&config, &b->transfer, &f), 0);
-	const struct carry_config carry = { .transfer = b->transfer, .link = -1 };
-	assert_int_equal(carry_new(&carry, &b->carry), 0);
-	assert_int_equal(monitor_new(pair[0], -1, &facts, b->carry, &b->m), 0);
-	monitor_listen(b->m, listener);
-	b->libvirt = socket(AF_UNIX, SOCK_STREAM, 0);
-	assert_int_equal(connect(b->libvirt, (struct sockaddr *)&name, size), 0);
-	say(b->qemu, "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n");
-	qemu_gets(b, "qmp_capabilities");
-	qemu_answers(b, OK);
-	libvirt_gets(b, "\r\n");
-	say(b->libvirt, "{\"execute\":\"qmp_capabilities\"}\n");
-	libvirt_gets(b, OK);
-}
-
-static void start(struct bed *b)
-{
-	start_as(b, LEVEL_SHIELDED, NULL);
-}
-
-static void end(struct bed *b)
-{
-	monitor_free(b->m);
-	carry_free(b->carry);
-	transfer_free(b->transfer);
-	close(b->qemu);
-	close(b->libvirt);
-	fd_close(&b->qemus_fd);
-}
-
-static int temporary(void)
-{
-	int fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	assert_true(fd >= 0);
-	return fd;
-}
-
-/* libvirt hands over FD. */
-static void hand_over(struct bed *b, const char *name, int fd)
-{
-	char line[128];
-	snprintf(line, sizeof(line), "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"%s\"}}\n",
-		 name);
-	assert_int_equal(fd_send(b->libvirt, line, strlen(line), &fd, 1), 0);
-}
-
-#define MIGRATE                                                                                    \
-	"{\"execute\":\"migrate\",\"arguments\":{\"detach\":true,\"uri\":\"fd:migrate\"},\"id\":"  \
-	"\"m\"}\n"
 
 /* A save up to the point where QEMU writes. */
 static void begin_save(struct bed *b, int file)
@@ -245,7 +77,9 @@ static void test_save(void **state)
 	qemu_gets(&b, "query-migrate");
 	qemu_answers(&b, "\"return\": {\"status\": \"completed\", \"ram\": {\"total\": 5}}");
 	libvirt_gets(&b, "{\"status\": \"active\", \"ram\": {\"total\": 5}}");
-	/* Done, says QEMU, but its pipe is not at its end yet. */
+	/* Done, says QEMU, but its pipe is not at its end yet, and has none that is QEMU's to make.
+	 */
+	(void)shutdown(b.qemus_fd, SHUT_RDWR);
 	say(b.qemu, EVENT("completed"));
 	not_yet(&b, b.from_libvirt, "completed");
 	say(b.libvirt, "{\"execute\":\"query-migrate\"}\n");
@@ -403,10 +237,6 @@ static void test_save_without_end(void **state)
 	close(file);
 }
 
-#define INCOMING                                                                                   \
-	"{\"execute\":\"migrate-incoming\",\"arguments\":{\"uri\":\"fd:23\"},\"id\":\"i\"}\n"
-#define CONT "{\"execute\":\"cont\"}\n"
-
 static void launch(struct bed *b, int file)
 {
 	const int32_t number = 23;
@@ -417,16 +247,6 @@ static void launch(struct bed *b, int file)
 }
 
 /* The header is fine: QEMU gets its pipe, and the command. */
-static void qemu_takes_over(struct bed *b)
-{
-	qemu_gets(b, "\"fdname\":\"shieldvm-state\"}}\n");
-	qemu_answers(b, OK);
-	qemu_gets(b, "{\"execute\":\"migrate-incoming\"");
-	qemu_gets(b, "\"uri\":\"fd:shieldvm-state\"");
-	qemu_answers(b, OK);
-	libvirt_gets(b, OK ", \"id\": \"i\"}");
-}
-
 static void begin_restore(struct bed *b, int file)
 {
 	launch(b, file);
@@ -470,6 +290,9 @@ static void test_restore(void **state)
 	int file = saved();
 	start(&b);
 	begin_restore(&b, file);
+	/* State goes one way. */
+	assert_int_equal(send(b.qemus_fd, "x", 1, MSG_NOSIGNAL), -1);
+	assert_int_equal(errno, EPIPE);
 	assert_int_equal(qemu_reads(&b, have, sizeof(have)), STATE_BYTES);
 	assert_memory_equal(have, state_bytes, STATE_BYTES);
 	/* Authentic to the end, but QEMU has not taken it in. */
@@ -575,9 +398,10 @@ static void test_restore_forged(void **state)
 			qemu_gets(&b, "query-migrate");
 			qemu_answers(&b, "\"return\": {\"status\": \"active\"}");
 			libvirt_gets(&b, "\"error-desc\":\"shieldvm: state.auth: ");
-			/* Even if QEMU says that it is content. */
+			/* That was the last word, whatever QEMU says, at once or ever. */
+			say(b.qemu, EVENT("active"));
 			say(b.qemu, EVENT("completed"));
-			libvirt_gets(&b, "completed");
+			not_yet(&b, b.from_libvirt, "MIGRATION");
 			late++;
 		}
 		say(b.libvirt, CONT);
@@ -598,10 +422,10 @@ static void test_refused(void **state)
 	libvirt_gets(&b, "shieldvm: migration.unsealed: ");
 	say(b.libvirt, INCOMING);
 	libvirt_gets(&b, "shieldvm: migration.unsealed: ");
-	/* A connection is QEMU's to have, and no way out. */
+	/* A connection of another name is QEMU's to have, and no way out. */
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-	hand_over(&b, "migrate", pair[0]);
-	qemu_gets(&b, "\"fdname\":\"migrate\"");
+	hand_over(&b, "migrat", pair[0]);
+	qemu_gets(&b, "\"fdname\":\"migrat\"");
 	qemu_answers(&b, OK);
 	libvirt_gets(&b, OK);
 	say(b.libvirt, MIGRATE);
@@ -610,11 +434,12 @@ static void test_refused(void **state)
 	close(pair[1]);
 	/* A pipe into libvirt's tunnel to another host. */
 	int pipes[2];
-	static const char *const PAUSE[] = { "true", "false" };
+	/* What is not plainly "off" counts as on. */
+	static const char *const PAUSE[] = { "true", "null", "false" };
 	assert_int_equal(pipe(pipes), 0);
 	hand_over(&b, "migrate", pipes[1]);
 	libvirt_gets(&b, OK);
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 3; i++) {
 		char line[256];
 		snprintf(line, sizeof(line),
 			 "{\"execute\":\"migrate-set-capabilities\",\"arguments\":"
@@ -626,8 +451,11 @@ static void test_refused(void **state)
 		qemu_answers(&b, OK);
 		libvirt_gets(&b, OK);
 		say(b.libvirt, MIGRATE);
-		if (i == 0)
-			libvirt_gets(&b, "shieldvm: migration.unsealed: ");
+		if (i == 2)
+			break;
+		libvirt_gets(&b, "shieldvm: migration.form: ");
+		say(b.libvirt, "{\"execute\":\"blockdev-mirror\",\"arguments\":{}}\n");
+		libvirt_gets(&b, "shieldvm: migration.form: a disk");
 	}
 	qemu_gets(&b, "shieldvm-state");
 	qemu_answers(&b, "\"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}");
@@ -657,6 +485,73 @@ static void test_refused(void **state)
 	end(&b);
 }
 
+/* libvirt gives up a save when QEMU is done and the file is not. */
+static void test_cancelled(void **state)
+{
+	(void)state;
+	struct bed b;
+	int pipes[2];
+	start(&b);
+	assert_int_equal(pipe(pipes), 0);
+	begin_save(&b, pipes[1]);
+	close(pipes[1]);
+	/* More than the pipe to libvirt's reader holds, and nobody reads. */
+	qemu_writes(&b, 8 * STREAM_RECORD_BYTES);
+	fd_close(&b.qemus_fd);
+	say(b.qemu, EVENT("completed"));
+	not_yet(&b, b.from_libvirt, "completed");
+	say(b.libvirt, "{\"execute\":\"migrate_cancel\"}\n");
+	qemu_gets(&b, "migrate_cancel");
+	qemu_answers(&b, OK);
+	libvirt_gets(&b, "\"status\":\"failed\"");
+	say(b.libvirt, "{\"execute\":\"query-migrate\"}\n");
+	qemu_gets(&b, "query-migrate");
+	qemu_answers(&b, "\"return\": {\"status\": \"completed\"}");
+	libvirt_gets(&b, "shieldvm: it was cancelled");
+	close(pipes[0]);
+	end(&b);
+}
+
+/* What libvirt handed over goes with its connection. */
+static void test_forgotten(void **state)
+{
+	(void)state;
+	struct bed b;
+	int pipes[2];
+	start(&b);
+	assert_int_equal(pipe(pipes), 0);
+	hand_over(&b, "migrate", pipes[1]);
+	libvirt_gets(&b, OK);
+	close(pipes[1]);
+	struct pollfd p = { .fd = pipes[0], .events = POLLIN };
+	assert_int_equal(poll(&p, 1, 0), 0);
+	shutdown(b.libvirt, SHUT_RDWR);
+	for (int i = 0; i < 20; i++)
+		turn(&b);
+	assert_int_equal(poll(&p, 1, 0), 1);
+	assert_true(p.revents & POLLHUP);
+	close(pipes[0]);
+	end(&b);
+}
+
+/* What has QEMU write past the worker is not there for libvirt, nor what it would ask for by
+ * itself. */
+static void test_hidden_capability(void **state)
+{
+	(void)state;
+	struct bed b;
+	start(&b);
+	say(b.libvirt, "{\"execute\":\"query-migrate-capabilities\",\"id\":\"c\"}\n");
+	qemu_gets(&b, "query-migrate-capabilities");
+	qemu_answers(&b, "\"return\": [{\"state\": false, \"capability\": \"xbzrle\"}, "
+			 "{\"state\": false, \"capability\": \"mapped-ram\"}, "
+			 "{\"state\": false, \"capability\": \"postcopy-preempt\"}, "
+			 "{\"state\": true, \"capability\": \"events\"}]");
+	libvirt_gets(&b, "{\"return\": [{\"state\":false,\"capability\":\"xbzrle\"},"
+			 "{\"state\":true,\"capability\":\"events\"}], \"id\": \"c\"}");
+	end(&b);
+}
+
 static void test_dump(void **state)
 {
 	(void)state;
@@ -670,6 +565,9 @@ static void test_dump(void **state)
 	libvirt_gets(&b, OK);
 	say(b.libvirt, "{\"execute\":\"dump-guest-memory\",\"arguments\":{\"paging\":false,"
 		       "\"protocol\":\"fd:dump\",\"format\":\"kdump-zlib\",\"detach\":true}}\n");
+	libvirt_gets(&b, "shieldvm: memory.dump-form: ");
+	say(b.libvirt, "{\"execute\":\"dump-guest-memory\",\"arguments\":{\"paging\":false,"
+		       "\"protocol\":\"fd:dump\"}}\n");
 	libvirt_gets(&b, "shieldvm: memory.dump-form: ");
 	say(b.libvirt, "{\"execute\":\"dump-guest-memory\",\"arguments\":{\"paging\":false,"
 		       "\"protocol\":\"fd:dump\",\"detach\":true}}\n");
@@ -694,9 +592,7 @@ static void test_dump(void **state)
 
 int main(void)
 {
-	for (size_t i = 0; i < sizeof(state_bytes); i++)
-		state_bytes[i] = (uint8_t)(i * 7 + i / 251);
-	signal(SIGPIPE, SIG_IGN);
+	carry_bed_init();
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_save),
 		cmocka_unit_test(test_save_fails),
@@ -706,6 +602,9 @@ int main(void)
 		cmocka_unit_test(test_restore_unusable),
 		cmocka_unit_test(test_restore_forged),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_cancelled),
+		cmocka_unit_test(test_forgotten),
+		cmocka_unit_test(test_hidden_capability),
 		cmocka_unit_test(test_dump),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

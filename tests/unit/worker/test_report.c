@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "worker/door.h"
 #include "worker/report.h"
 
 /* What the other end does with a message, in a process of its own. */
@@ -62,6 +63,14 @@ static void is_late(int link, struct broker_audit *m)
 	say(link, m->number, 0);
 }
 
+/* A socket that was asked for, and not waited for any longer. */
+static void is_doors(int link, struct broker_audit *m)
+{
+	struct door_reply reply = { .magic = DOOR_MAGIC, .number = m->number, .rc = -ENOSPC };
+	(void)!fd_send(link, &reply, sizeof(reply), &link, 1);
+	say(link, m->number, 0);
+}
+
 static void is_gone(int link, struct broker_audit *m)
 {
 	(void)link;
@@ -80,6 +89,12 @@ static void test_answers(void **state)
 	assert_int_equal(ask(is_good, "xp\n0"), 0);
 	assert_int_equal(ask(is_full, "x"), -ENOSPC);
 	assert_int_equal(ask(is_late, "x"), 0);
+	int before = dup(0), after;
+	close(before);
+	assert_int_equal(ask(is_doors, "x"), 0);
+	after = dup(0);
+	close(after);
+	assert_int_equal(before, after);
 	assert_int_equal(ask(is_gone, "x"), -EPIPE);
 	assert_int_equal(ask(is_garbage, "x"), ERR_FORMAT);
 }

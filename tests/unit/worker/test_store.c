@@ -561,6 +561,140 @@ static void test_swapped_names(void **state)
 	store_free(s);
 }
 
+/* ---- State that moves ------------------------------------------------------------------------ */
+
+/* Away, to be started nowhere else; and, if the other host cannot go on with it, on here. */
+static void test_moves_away(void **state)
+{
+	(void)state;
+	struct store *s = open_ok(STORE_MAY_BE_NEW);
+	save(s, "one");
+	save(s, "two");
+	assert_int_equal(store_set_moved(s, 1, &fault), 0);
+	assert_int_equal(store_save(s, (const uint8_t *)"x", 1, &fault), ERR_STATE);
+	assert_int_equal(store_set_moved(s, 0, &fault), 0);
+	save(s, "three");
+	assert_int_equal(store_set_moved(s, 0, &fault), 0); /* it is not */
+	save(s, "four");
+	assert_int_equal(store_set_moved(s, 1, &fault), 0);
+	store_free(s);
+	assert_refused(ERR_POLICY, "vtpm.moved: the VM was migrated to another host");
+	assert_int_equal(open_with(seal, STORE_MUST_EXIST, &s), ERR_POLICY);
+	/* A migration that comes in and fails leaves it so. */
+	store_free(open_ok(STORE_COMES));
+	assert_refused(ERR_POLICY, "vtpm.moved: ");
+	/* One that does not brings it back, and it can go again. */
+	for (int i = 0; i < 3; i++) {
+		s = open_ok(STORE_COMES);
+		save(s, "five");
+		assert_int_equal(store_set_moved(s, 0, &fault), 0);
+		save(s, "six");
+		if (i == 1) { /* it ran in between */
+			store_free(s);
+			s = open_ok(STORE_MUST_EXIST);
+			save(s, "seven");
+		}
+		assert_int_equal(store_set_moved(s, 1, &fault), 0);
+		store_free(s);
+		assert_refused(ERR_POLICY, "vtpm.moved: ");
+	}
+}
+
+/* To a host that has never seen it: nothing is loaded, and so none is manufactured. */
+static void test_comes(void **state)
+{
+	(void)state;
+	CLEANUP_BUF struct buf b = BUF_INIT(100);
+	struct store *s = open_ok(STORE_COMES);
+	assert_int_equal(store_load(s, &b, &fault), ERR_STATE);
+	assert_false(store_exists(s));
+	store_free(s);
+	s = open_ok(STORE_COMES);
+	save(s, "one");
+	assert_int_equal(store_load(s, &b, &fault), 0);
+	assert_int_equal(store_set_moved(s, 0, &fault), 0);
+	store_free(s);
+	s = open_ok(STORE_MUST_EXIST);
+	store_free(s);
+	/* A left-over spare whose state is gone does not stand in its way. */
+	assert_int_equal(unlink(at("")), 0);
+	assert_refused(ERR_STATE, "was deleted");
+	s = open_ok(STORE_COMES);
+	save(s, "one");
+	save(s, "two");
+	store_free(s);
+}
+
+#define DIES 42
+static int renames_left = -1; /* before this process dies */
+
+/* NOLINTNEXTLINE: the linker's names. */
+int __real_renameat2(int, const char *, int, const char *, unsigned int);
+int __wrap_renameat2(int, const char *, int, const char *, unsigned int);
+int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned int flags)
+{
+	if (renames_left-- == 0)
+		_exit(DIES);
+	return __real_renameat2(from_dir, from, to_dir, to, flags);
+}
+
+/* It is here, and can be stored: TEXT in its place. */
+static void comes_home(struct store *s, const char *text)
+{
+	assert_int_equal(store_set_moved(s, 0, &fault), 0);
+	save(s, text);
+	store_free(s);
+	s = open_ok(STORE_MUST_EXIST);
+	assert_holds(s, text);
+	store_free(s);
+}
+
+/* Whenever the process dies that takes the first state in, nobody starts from it who must not. */
+static void test_arrives_marked(void **state)
+{
+	(void)state;
+	int killed = 0, status = 1;
+	for (int n = 0; status != 0; n++) {
+		pid_t child = fork();
+		assert_true(child >= 0);
+		if (child == 0) {
+			struct store *s = open_ok(STORE_COMES);
+			renames_left = n;
+			store_mark_first(s);
+			save(s, "one");
+			assert_int_equal(store_set_moved(s, 1, &fault), 0);
+			assert_int_equal(store_save(s, (const uint8_t *)"x", 1, &fault), ERR_STATE);
+			store_free(s);
+			_exit(0);
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(WIFEXITED(status));
+		assert_true(status == 0 || WEXITSTATUS(status) == DIES);
+		killed += status != 0;
+		if (access(at(""), F_OK) == 0)
+			assert_refused(ERR_POLICY, "vtpm.moved: ");
+		else
+			assert_true(status != 0);
+		if (status != 0) {
+			(void)unlink(at(""));
+			(void)unlink(at(".moved"));
+			(void)unlink(at(".next"));
+		}
+	}
+	assert_true(killed >= 2);
+	struct store *s = open_ok(STORE_COMES);
+	assert_holds(s, "one");
+	comes_home(s, "two");
+	/* The same process goes on with it. */
+	(void)unlink(at(""));
+	(void)unlink(at(".next"));
+	s = open_ok(STORE_COMES);
+	store_mark_first(s);
+	save(s, "three");
+	assert_int_equal(store_set_moved(s, 1, &fault), 0);
+	comes_home(s, "four");
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -583,6 +717,9 @@ int main(void)
 		T(test_filesystem_without_exchange),
 		T(test_meddling),
 		T(test_swapped_names),
+		T(test_moves_away),
+		T(test_comes),
+		T(test_arrives_marked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -304,7 +304,7 @@ static void test_no_rewind(void **state)
 	vtpm_hold(tpm);
 	start();
 	vtpm_stop(tpm);
-	assert_int_equal(vtpm_commit(tpm, NULL), 0);
+	assert_int_equal(vtpm_commit(tpm, 0, NULL), 0);
 	assert_int_equal(vtpm_init(tpm, NULL), 0);
 	assert_int_equal(vtpm_get_blob(tpm, VTPM_BLOB_PERMANENT, &blob), 0);
 	vtpm_stop(tpm);
@@ -318,6 +318,69 @@ static void test_no_rewind(void **state)
 		assert_int_equal(vtpm_set_blob(tpm, type, 0, blob.data, blob.len, &f), ERR_STATE);
 	assert_non_null(strstr(f.text, "served"));
 	start();
+}
+
+/* What is stored here is not what a VM from saved state goes on with. */
+static void test_awaits_its_state(void **state)
+{
+	CLEANUP_BUF struct buf blob = BUF_INIT(VTPM_BLOB_MAX);
+	struct fault f = { 0 };
+	(void)state;
+	start();
+	assert_int_equal(COMMAND(NV_DEFINE), 0);
+	assert_int_equal(vtpm_get_blob(tpm, VTPM_BLOB_PERMANENT, &blob), 0);
+	vtpm_stop(tpm);
+	disk.saves = 0;
+	vtpm_await(tpm);
+	/* QEMU starts it as it does for every VM, before anything comes in. */
+	assert_int_equal(vtpm_init(tpm, NULL), 0);
+	assert_false(vtpm_is_ready(tpm));
+	assert_int_equal(vtpm_commit(tpm, 0, &f), ERR_STATE);
+	assert_non_null(strstr(f.text, "has not come in"));
+	vtpm_stop(tpm);
+	assert_int_equal(vtpm_set_blob(tpm, VTPM_BLOB_PERMANENT, 0, blob.data, 0, NULL), 0);
+	assert_int_equal(vtpm_set_blob(tpm, VTPM_BLOB_VOLATILE, 0, blob.data, 0, NULL), 0);
+	assert_int_equal(vtpm_init(tpm, NULL), 0);
+	assert_int_equal(vtpm_commit(tpm, 0, NULL), ERR_STATE);
+	assert_int_equal(COMMAND(GETRANDOM), VTPM_RC_FAILURE);
+	assert_int_equal(disk.saves, 0);
+	vtpm_stop(tpm);
+	/* What came, and did not start, has gone. */
+	assert_int_equal(vtpm_set_blob(tpm, VTPM_BLOB_PERMANENT, 0, blob.data, 30, NULL), 0);
+	assert_true(vtpm_init(tpm, NULL) < 0);
+	assert_int_equal(vtpm_init(tpm, NULL), 0);
+	assert_false(vtpm_is_ready(tpm));
+	vtpm_stop(tpm);
+	assert_int_equal(vtpm_set_blob(tpm, VTPM_BLOB_PERMANENT, 0, blob.data, blob.len, NULL), 0);
+	assert_false(vtpm_is_ready(tpm));
+	assert_int_equal(vtpm_init(tpm, NULL), 0);
+	assert_true(vtpm_is_ready(tpm));
+	assert_int_equal(disk.saves, 0);
+	assert_int_equal(vtpm_commit(tpm, 0, NULL), 0);
+	assert_int_equal(disk.saves, 1);
+	assert_int_equal(COMMAND(STARTUP), 0);
+}
+
+/* A QEMU that goes on after its VM has moved away has no vTPM; nor is it answered what is not
+ * durable. */
+static void test_moved(void **state)
+{
+	(void)state;
+	start();
+	assert_int_equal(COMMAND(NV_DEFINE), 0);
+	assert_int_equal(vtpm_set_moved(tpm, 1, NULL), 0);
+	int saves = disk.saves;
+	assert_int_equal(COMMAND(NV_WRITE), VTPM_RC_RETRY);
+	assert_int_equal(COMMAND(GETRANDOM), VTPM_RC_RETRY);
+	vtpm_stop(tpm);
+	assert_int_equal(vtpm_init(tpm, NULL), 0);
+	assert_int_equal(COMMAND(STARTUP), VTPM_RC_RETRY);
+	assert_int_equal(disk.saves, saves);
+	/* It stays after all. */
+	assert_int_equal(vtpm_set_moved(tpm, 0, NULL), 0);
+	assert_int_equal(COMMAND(STARTUP), 0);
+	assert_int_equal(nv_write(), 0);
+	assert_true(disk.saves > saves);
 }
 
 static void test_command_bounds(void **state)
@@ -356,6 +419,8 @@ int main(void)
 		T(test_resumed_is_not_orderly),
 		T(test_blobs_in_clear),
 		T(test_no_rewind),
+		T(test_awaits_its_state),
+		T(test_moved),
 		T(test_command_bounds),
 		T(test_one_a_process),
 	};

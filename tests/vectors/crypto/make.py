@@ -302,6 +302,8 @@ def protector_cases():
     wrong("level-unknown", "ERR_FORMAT", ("level",), "shielded ")
     wrong("level-null", "ERR_FORMAT", ("level",), 2)
     wrong("allow-at-shielded", "ERR_FORMAT", ("allow",), ["console.serial"])
+    wrong("allow-more-at-shielded", "ERR_FORMAT", ("allow",), ["state.compression", "console.serial"])
+    case("allow-compression", "ok", jws(payload(allow=["state.compression"])))
     for name, err, allow in (("twice", "ERR_FORMAT", ["a.b", "a.b"]), ("upper-case", "ERR_FORMAT", ["A.b"]),
                              ("empty-rule", "ERR_FORMAT", [""]), ("number", "ERR_FORMAT", [1]),
                              ("object", "ERR_FORMAT", {}), ("long-rule", "ERR_FORMAT", ["a" * 64]),

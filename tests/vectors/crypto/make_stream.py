@@ -3,13 +3,15 @@
 """Write stream.txt and the stream target's fuzz seeds: the second implementation of docs/FORMAT.md, "Sealed stream files".
 
 Run by hand after make.py, which has the parts it is made of.  Records are big, so the plaintext is chosen such that the
-ciphertext is one byte over and over, which takes no room here; what it is, its SHA-256 tells.
+ciphertext is one byte over and over, which takes no room here; what it is, its SHA-256 tells.  Compressed streams are
+small instead; their frames are made by hand or by zstd(1).
 """
 
 import hashlib
 import os
 import re
 import struct
+import subprocess
 import sys
 
 from cryptography.hazmat.primitives import hashes
@@ -83,6 +85,14 @@ class Stream:
         self.plain[number] = plain
         return prefix + sealed
 
+    def holding(self, *parts):
+        """A whole stream with PARTS as the plaintext of its records, whatever their sizes."""
+        last = len(parts) - 1
+        prefixes = [struct.pack(">I", (i == last) << 31 | len(part)) for i, part in enumerate(parts)]
+        return self.header + b"".join(
+            prefixes[i] + self.gcm.encrypt(i.to_bytes(11, "big") + bytes([i == last]), part, prefixes[i])
+            for i, part in enumerate(parts))
+
     def records(self, n):
         """All of a stream of N bytes, in a list."""
         sizes = [SIZE] * ((n - 1) // SIZE) + [n - (n - 1) // SIZE * SIZE] if n else [0]
@@ -90,6 +100,76 @@ class Stream:
 
     def released(self, count):
         return b"".join(self.plain[i] for i in range(count))
+
+
+# Frames of zstd (RFC 8878): the header, here without any optional field, and blocks.
+
+
+def block(data, last=False, kind=0, size=None):
+    """Raw, or as KIND (1 RLE, 2 compressed, 3 reserved) says."""
+    return struct.pack("<I", (len(data) if size is None else size) << 3 | kind << 1 | last)[:3] + data
+
+
+def frame(*blocks, descriptor=0, window=0x40, fields=b"", magic=b"\x28\xb5\x2f\xfd"):
+    return magic + bytes([descriptor, window]) + fields + b"".join(blocks or (block(b"", True),))
+
+
+def zstd(data, *options):
+    out = subprocess.run(["zstd", "-q", "--no-check", "--zstd=wlog=18", *options, "-c"], input=data, capture_output=True,
+                         check=True).stdout
+    assert out[:6] == frame()[:6], out[:6].hex()
+    return out
+
+
+def compressed_cases(case):
+    text = b"".join(b"page %d of the memory of a guest, " % (i * i) for i in range(900))
+    three = frame(block(b"abc", True))
+    skippable = b"\x50\x2a\x4d\x18\0\0\0\0"
+
+    def one(name, err, plain, released=b"", kind=6, compression=1):
+        key_record = dump_key() if kind == 7 else state_key()
+        case("zstd-" + name, err, key_record + Stream(kind, reserved=compression).holding(plain), released, kind)
+
+    one("empty", "ok", frame())
+    one("raw", "ok", three, b"abc")
+    one("two-blocks", "ok", frame(block(b"abc"), block(b"de", True)), b"abcde")
+    one("rle", "ok", frame(block(b"z", True, 1, 131072)), b"z" * 131072)
+    one("rle-many", "ok", frame(*[block(b"z", i == 20, 1, 131072 - i) for i in range(21)]),
+        b"".join(b"z" * (131072 - i) for i in range(21)))
+    for level in (1, 3, 19):
+        one(f"level-{level}", "ok", zstd(text, f"-{level}"), text)
+    one("of-a-dump", "ok", zstd(text), text, kind=7)
+    one("not-said", "ok", three, three, compression=0)
+    one("said-of-none", "ERR_FORMAT", b"plain text")
+    for value in (2, 3, 128, 255):
+        one(f"compression-{value}", "ERR_VERSION", three, compression=value)
+    said, silent = Stream(reserved=1).holding(three), Stream().holding(three)
+    case("zstd-relabelled-as-none", "ERR_AUTH", state_key() + said[:11] + b"\0" + said[12:])
+    case("none-relabelled-as-zstd", "ERR_AUTH", state_key() + silent[:11] + b"\1" + silent[12:])
+    for window in (0, 0x38, 0x3f, 0x41, 0x48, 0x50, 0xa8, 0xff):
+        one(f"window-{window:02x}", "ERR_FORMAT", frame(window=window))
+    one("content-size", "ERR_FORMAT", frame(block(b"a" * 300, True), descriptor=0x40, fields=struct.pack("<H", 300 - 256)))
+    one("single-segment", "ERR_FORMAT", b"\x28\xb5\x2f\xfd\x20\3" + block(b"abc", True))
+    one("checksum", "ERR_FORMAT", frame(block(b"", True), b"\x99\xe9\xd8\x51", descriptor=4))
+    one("dictionary", "ERR_FORMAT", frame(descriptor=1, fields=b"\1"))
+    one("unused-bit", "ERR_FORMAT", frame(descriptor=0x10))
+    one("reserved-bit", "ERR_FORMAT", frame(descriptor=8))
+    one("another-magic", "ERR_FORMAT", frame(magic=b"\x27\xb5\x2f\xfd"))
+    one("skippable-in-front", "ERR_FORMAT", skippable + three)
+    one("skippable-alone", "ERR_FORMAT", skippable)
+    one("skippable-behind", "ERR_TRAILING", three + skippable)
+    one("second-frame", "ERR_TRAILING", three + three)
+    one("byte-behind", "ERR_TRAILING", three + b"\0")
+    one("reserved-block", "ERR_FORMAT", frame(block(b"", True, 3)))
+    one("block-too-large", "ERR_FORMAT", frame(block(b"z", True, 1, 131073)))
+    one("nonsense", "ERR_FORMAT", frame(block(b"\xff" * 9, True, 2)))
+    one("nothing", "ERR_TRUNCATED", b"")
+    one("header-cut", "ERR_TRUNCATED", three[:5])
+    one("header-alone", "ERR_TRUNCATED", three[:6])
+    one("block-cut", "ERR_TRUNCATED", three[:-1])
+    one("no-last-block", "ERR_TRUNCATED", frame(block(b"abc")))
+    one("compressed-block-cut", "ERR_TRUNCATED", zstd(text)[:-1])
+    case("zstd-short-record", "ERR_FORMAT", state_key() + Stream(reserved=1).holding(three[:7], three[7:]))
 
 
 def cases():
@@ -164,6 +244,8 @@ def cases():
     case("shredded-dump", "ERR_STATE", dk[:32] + bytes(len(dk) - 32) + d.header + d0, kind=7)
     case("shredded-dump-but-one", "ERR_FORMAT", dk[:32] + bytes(len(dk) - 33) + dk[-1:] + d.header + d0, kind=7)
 
+    compressed_cases(case)
+
     # The stream's header.
     def header(name, err, **wrong):
         s = Stream(**wrong)
@@ -174,7 +256,6 @@ def cases():
     header("purpose-7", "ERR_PURPOSE", use=7)
     header("purpose-8", "ERR_VERSION", use=8)
     header("aead-2", "ERR_VERSION", aead=2)
-    header("compressed", "ERR_FORMAT", reserved=1)
     for size in (0, 5, 65536, SIZE - 1, SIZE + 1, MIB, 0x80000000):
         header(f"record-size-{size}", "ERR_FORMAT", record_size=size)
     header("of-another-vm", "ERR_VM", vm=OTHER_VM)
@@ -341,6 +422,13 @@ def seeds():
                               ("nonce", "c001"), ("off", "a001"), ("prefix", "90018000ffff"), ("two-finals", "8001 8001"),
                               ("forty", "0010 " * 39 + "8010"), ("forty-one", "0010 " * 40 + "8010")):
             yield f"records-{NAMES[kind]}-{name}", bytes([mode + 2]) + bytes.fromhex(records)
+        three, many = frame(block(b"abc", True)), frame(block(b"abc"), block(b"z", False, 1, 630), block(b"", True))
+        real = zstd(b"".join(b"page %d, " % i for i in range(40)))
+        for name, data in (("empty", frame()), ("raw", three), ("many", many), ("too-many", many[:-3] + block(b"z" * 8, True)),
+                           ("real", real), ("cut", real[:-1]), ("behind", real + b"\0"), ("second", three + three),
+                           ("window", frame(window=0x48)), ("bomb", frame(*[block(b"z", i == 9, 1, 131072) for i in range(10)])),
+                           ("nonsense", frame(block(b"\xff" * 40, True, 2))), ("none", b"")):
+            yield f"packed-{NAMES[kind]}-{name}", bytes([mode + 8]) + data
     text = dump(jwe_header())
     yield "header-sound", b"\3" + text
     yield "header-spaced", b"\3" + text.replace(b":", b": ", 1)
