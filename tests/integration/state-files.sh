@@ -63,7 +63,8 @@ check 'destroy' virsh destroy vm
 check 'without the managed save' virsh managedsave-remove vm
 
 # Compressed by libvirt, in each way that there is a program for.
-# libvirt 9.0 knows no zstd; state-cli.sh has that.
+# libvirt 9.0 knows no zstd; state-cli.sh has that. The dump is not a live one: what is packed slower than the guest
+# writes its memory never comes to an end.
 for program in gzip xz lzop; do
 	command -v $program >/dev/null || continue
 	libvirtd_stop
@@ -71,7 +72,7 @@ for program in gzip xz lzop; do
 	printf 'save_image_format = "%s"\ndump_image_format = "%s"\n' $program $program >>/etc/libvirt/qemu.conf
 	libvirtd_start
 	check "$program: it starts" virsh start vm
-	check "$program: virsh dump" virsh dump vm $out/packed.dump --live
+	check "$program: virsh dump" virsh dump vm $out/packed.dump
 	check "$program: virsh save" virsh save vm $out/packed
 	check "$program: inspect tells" says "compressed +by libvirt, with $program" shieldvm state inspect $out/packed
 	refused "$program: verify says what to do" "compressed it with $program" shieldvm state verify $out/packed
