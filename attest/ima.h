@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The kernel's integrity measurement list (IMA; Documentation/security/IMA-templates.rst), in its
+ * binary form (securityfs: ima/binary_runtime_measurements), read strictly and replayed into PCR 10.
+ *
+ * PCR 10 goes on growing between quote and log, so a list is good if one of its prefixes replays to
+ * the quoted value; what is behind that prefix proves nothing and is not shown.
+ *
+ * Templates: ima-ng, ima-sig, ima-buf (others refused).  A list's template hashes are SHA-1; for
+ * another bank the digest is worked out from the template data, as the kernel does since 5.8.  A
+ * violation is zeros in the list and 0xff in the PCR.
+ *
+ * May be used by: attest/, guardian/, cli/.  Bounded memory, no system call.
+ */
+#ifndef SHIELDVM_ATTEST_IMA_H
+#define SHIELDVM_ATTEST_IMA_H
+
+#include <stddef.h>
+
+#include "attest/finding.h"
+#include "attest/pcr.h"
+
+#define IMA_BYTES_MAX	(8 * 1024 * 1024)
+#define IMA_ENTRIES_MAX 65536
+#define IMA_NAME_MAX	4096
+
+struct ima_entry {
+	const char *name; /* path or hook name, name_bytes long, not terminated */
+	size_t name_bytes;
+	uint16_t digest_alg; /* crypto/hash.h; 0 for a violation */
+	const uint8_t *digest;
+	const uint8_t *signature; /* ima-sig; NULL without */
+	size_t signature_bytes;
+	const uint8_t *buffer; /* ima-buf; NULL without */
+	size_t buffer_bytes;
+	int violation;
+};
+
+struct ima;
+
+/* Parse the N bytes of LIST, which must outlive *OUT.  *ID on failure: "ima.format", "ima.size",
+ * "ima.template", "ima.pcr" ....  As eventlog_parse(). */
+int ima_parse(const uint8_t *list, size_t n, struct ima **out, const char **id,
+	      struct fault *f) MUST_CHECK;
+void ima_free(struct ima *l);
+
+/*
+ * The shortest prefix of L that replays to QUOTED, PCR 10 of BANK: its number of entries in *N, to
+ * which ima_count() is set.  ERR_AUTH if there is none ("ima.replay").
+ */
+int ima_match(struct ima *l, uint16_t bank, const uint8_t *quoted, size_t *n,
+	      struct fault *f) MUST_CHECK;
+
+size_t ima_count(const struct ima *l); /* of what matched; all before ima_match() */
+const struct ima_entry *ima_at(const struct ima *l, size_t i);
+
+/*
+ * The first entry must be boot_aggregate, the hash over the quoted PCRs 0 to 9 (SHA-1: 0 to 7) of
+ * its own algorithm's bank.  0; ERR_AUTH ("ima.boot-aggregate"); ERR_VERSION if it is of another
+ * bank than PCRS.
+ */
+int ima_check_aggregate(const struct ima *l, const struct pcrs *pcrs, struct fault *f) MUST_CHECK;
+
+#endif
