@@ -131,26 +131,64 @@ void swtpm_bed_done(struct swtpm_bed *b)
 	b->folder[0] = 0;
 }
 
-void swtpm_bed_extend(struct swtpm_bed *b, unsigned pcr, uint8_t byte)
+static ESYS_CONTEXT *connect_tpm(struct swtpm_bed *b, TSS2_TCTI_CONTEXT **tcti)
 {
-	TSS2_TCTI_CONTEXT *tcti = NULL;
 	ESYS_CONTEXT *esys = NULL;
-	TPML_DIGEST_VALUES values = { .count = 1, .digests[0].hashAlg = TPM2_ALG_SHA256 };
-	memset(values.digests[0].digest.sha256, byte, 32);
-	assert_int_equal(Tss2_TctiLdr_Initialize(b->tcti, &tcti), TSS2_RC_SUCCESS);
-	assert_int_equal(Esys_Initialize(&esys, tcti, NULL), TSS2_RC_SUCCESS);
-	assert_int_equal(
-		Esys_PCR_Extend(esys, pcr, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &values),
-		TSS2_RC_SUCCESS);
+	assert_int_equal(Tss2_TctiLdr_Initialize(b->tcti, tcti), TSS2_RC_SUCCESS);
+	assert_int_equal(Esys_Initialize(&esys, *tcti, NULL), TSS2_RC_SUCCESS);
+	return esys;
+}
+
+static void disconnect(ESYS_CONTEXT *esys, TSS2_TCTI_CONTEXT *tcti)
+{
 	Esys_Finalize(&esys);
 	Tss2_TctiLdr_Finalize(&tcti);
 }
 
-void swtpm_bed_roots(struct swtpm_bed *b, struct buf *pem)
+void swtpm_bed_extend(struct swtpm_bed *b, unsigned pcr, uint8_t byte)
 {
-	char path[128];
+	TSS2_TCTI_CONTEXT *tcti = NULL;
+	ESYS_CONTEXT *esys = connect_tpm(b, &tcti);
+	TPML_DIGEST_VALUES values = { .count = 1, .digests[0].hashAlg = TPM2_ALG_SHA256 };
+	memset(values.digests[0].digest.sha256, byte, 32);
+	assert_int_equal(
+		Esys_PCR_Extend(esys, pcr, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &values),
+		TSS2_RC_SUCCESS);
+	disconnect(esys, tcti);
+}
+
+void swtpm_bed_store(struct swtpm_bed *b, uint32_t index, const uint8_t *data, size_t n,
+		     int owner_reads)
+{
+	TSS2_TCTI_CONTEXT *tcti = NULL;
+	ESYS_CONTEXT *esys = connect_tpm(b, &tcti);
+	ESYS_TR nv;
+	TPM2B_AUTH no_password = { 0 };
+	TPM2B_NV_PUBLIC area = { .nvPublic = { .nvIndex = index,
+					       .nameAlg = TPM2_ALG_SHA256,
+					       .attributes = TPMA_NV_OWNERWRITE | TPMA_NV_NO_DA |
+							     (owner_reads ? TPMA_NV_OWNERREAD
+									  : TPMA_NV_AUTHREAD),
+					       .dataSize = (UINT16)n } };
+	assert_int_equal(Esys_NV_DefineSpace(esys, ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+					     ESYS_TR_NONE, &no_password, &area, &nv),
+			 TSS2_RC_SUCCESS);
+	for (size_t at = 0; at < n;) {
+		TPM2B_MAX_NV_BUFFER chunk = { .size = (UINT16)(n - at < 512 ? n - at : 512) };
+		memcpy(chunk.buffer, data + at, chunk.size);
+		assert_int_equal(Esys_NV_Write(esys, ESYS_TR_RH_OWNER, nv, ESYS_TR_PASSWORD,
+					       ESYS_TR_NONE, ESYS_TR_NONE, &chunk, (UINT16)at),
+				 TSS2_RC_SUCCESS);
+		at += chunk.size;
+	}
+	disconnect(esys, tcti);
+}
+
+void swtpm_bed_cert(struct swtpm_bed *b, const char *name, struct buf *pem)
+{
+	char path[256];
 	struct fault f = { 0 };
-	snprintf(path, sizeof(path), "%s/ca/swtpm-localca-rootca-cert.pem", b->folder);
+	snprintf(path, sizeof(path), "%s/ca/%s", b->folder, name);
 	if (fd_read_file(AT_FDCWD, path, pem, &f) < 0)
 		fail_msg("%s", f.text);
 }
