@@ -62,10 +62,11 @@ static void manufacture(struct swtpm_bed *b)
 void swtpm_bed_open(struct swtpm_bed *b, int certified)
 {
 	*b = (struct swtpm_bed){ 0 };
-	if (system("command -v swtpm swtpm_setup swtpm_localca >/dev/null 2>&1") != 0) {
+	if (system("command -v swtpm swtpm_setup swtpm_localca tpm2_createek >/dev/null 2>&1") !=
+	    0) {
 		const char *must = getenv("MUST_WORK");
 		if (must && strcmp(must, "1") == 0)
-			fail_msg("swtpm and swtpm-tools are missing");
+			fail_msg("swtpm, swtpm-tools or tpm2-tools are missing");
 		skip();
 	}
 	snprintf(b->folder, sizeof(b->folder), "/tmp/shieldvm-swtpm-XXXXXX");
@@ -182,6 +183,23 @@ void swtpm_bed_store(struct swtpm_bed *b, uint32_t index, const uint8_t *data, s
 		at += chunk.size;
 	}
 	disconnect(esys, tcti);
+}
+
+void swtpm_bed_ek(struct swtpm_bed *b, const char *algorithm, struct buf *pub)
+{
+	char text[512];
+	struct fault f = { 0 };
+	snprintf(text, sizeof(text),
+		 "rm -f ek.pub && export TPM2TOOLS_TCTI=%s && tpm2_createek -c ek.ctx -G %s -u "
+		 "ek.pub && tpm2_flushcontext -t",
+		 b->tcti, algorithm);
+	assert_int_equal(run(b, text), 0);
+	snprintf(text, sizeof(text), "%s/ek.pub", b->folder);
+	if (fd_read_file(AT_FDCWD, text, pub, &f) < 0)
+		fail_msg("%s", f.text);
+	/* It writes TPM2B_PUBLIC. */
+	assert_true(pub->len > 2 && (size_t)(pub->data[0] << 8 | pub->data[1]) + 2 == pub->len);
+	buf_consume(pub, 2);
 }
 
 void swtpm_bed_cert(struct swtpm_bed *b, const char *name, struct buf *pem)

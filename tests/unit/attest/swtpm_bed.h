@@ -32,6 +32,10 @@ void swtpm_bed_extend(struct swtpm_bed *b, unsigned pcr, uint8_t byte);
 void swtpm_bed_store(struct swtpm_bed *b, uint32_t index, const uint8_t *data, size_t n,
 		     int owner_reads);
 
+/* What tpm2_createek makes of ALGORITHM, another implementation of the TCG's templates:
+ * TPMT_PUBLIC. */
+void swtpm_bed_ek(struct swtpm_bed *b, const char *algorithm, struct buf *pub);
+
 /* A certificate in PEM of a certified one's CA: "swtpm-localca-rootca-cert.pem", "issuercert.pem".
  */
 void swtpm_bed_cert(struct swtpm_bed *b, const char *name, struct buf *pem);

@@ -127,7 +127,7 @@ static void ca_der(const char *name, struct buf *der)
 	OPENSSL_free(p);
 }
 
-static void same_cert(const struct buf *got, const struct buf *want)
+static void same_bytes(const struct buf *got, const struct buf *want)
 {
 	assert_int_equal(got->len, want->len);
 	assert_memory_equal(got->data, want->data, want->len);
@@ -174,12 +174,12 @@ static void test_identity_with_certificates(void **state)
 	ca_der("issuercert.pem", &chain);
 	size_t first = root.len + 100;
 	swtpm_bed_store(&bed, 0x01c00103, chain.data, first, 0);
-	swtpm_bed_store(&bed, 0x01c001ff, chain.data + first, chain.len - first, 1);
+	swtpm_bed_store(&bed, 0x01c001f0, chain.data + first, chain.len - first, 1);
 	swtpm_bed_store(&bed, 0x01c00200, chain.data, first, 0);
 	t = open_tpm();
 	good(hosttpm_identity(t, &id, &f), &f);
 	assert_int_equal(id.n_certs, 3);
-	same_cert(&id.certs[1], &root);
+	same_bytes(&id.certs[1], &root);
 	assert_int_equal(id.certs[1].len + id.certs[2].len, chain.len);
 	assert_int_equal(verify_certificate(&id, &ek.key), 0);
 	ek.key.x[3] ^= 1;
@@ -207,10 +207,11 @@ static void test_choice(void **state)
 	static const struct {
 		uint32_t index;
 		enum rawkey_type type;
+		const char *name;
 	} ROWS[] = {
-		{ 0x01c00002, RAWKEY_RSA_2048 },
-		{ 0x01c00016, RAWKEY_P384 },
-		{ 0x01c0000a, RAWKEY_P256 },
+		{ 0x01c00002, RAWKEY_RSA_2048, "rsa" },
+		{ 0x01c00016, RAWKEY_P384, "ecc384" },
+		{ 0x01c0000a, RAWKEY_P256, "ecc" },
 	};
 	for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
 		swtpm_bed_store(&bed, ROWS[i].index, cert.data, cert.len, 0);
@@ -221,8 +222,11 @@ static void test_choice(void **state)
 		assert_int_equal(id.n_certs, 1);
 		assert_int_equal(id.certs[0].len, n);
 		check_activation(t, &id);
-		hosttpm_identity_done(&id);
 		hosttpm_close(t);
+		CLEANUP_BUF struct buf other = BUF_INIT(TPM_PUBLIC_MAX);
+		swtpm_bed_ek(&bed, ROWS[i].name, &other);
+		same_bytes(&id.ek_pub, &other);
+		hosttpm_identity_done(&id);
 	}
 	swtpm_bed_done(&bed);
 	/* What is no certificate is not passed over. */
