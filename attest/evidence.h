@@ -9,6 +9,8 @@
 #ifndef SHIELDVM_ATTEST_EVIDENCE_H
 #define SHIELDVM_ATTEST_EVIDENCE_H
 
+#include <jansson.h>
+
 #include "attest/eventlog.h"
 #include "attest/ima.h"
 #include "attest/quote.h"
@@ -37,6 +39,9 @@ struct evidence {
 };
 void evidence_done(struct evidence *e);
 
+/* ERR_LIMIT if one of the blobs is larger than its maximum. */
+int evidence_check_sizes(const struct evidence *e, struct fault *f) MUST_CHECK;
+
 /* Ask the TPM and read the logs (paths NULL: the kernel's) for the challenge.  -errno, ERR_LIMIT,
  * errors of hosttpm_prove(). */
 struct hosttpm;
@@ -49,5 +54,7 @@ int evidence_gather(struct hosttpm *t, const struct challenge *c,
  * ERR_LIMIT, ERR_VERSION. */
 int evidence_text(const struct evidence *e, struct buf *out, struct fault *f) MUST_CHECK;
 int evidence_parse(const char *text, size_t n, struct evidence *out, struct fault *f) MUST_CHECK;
+/* The same, of an object that is part of another text. */
+int evidence_read(const json_t *o, struct evidence *out, struct fault *f) MUST_CHECK;
 
 #endif
