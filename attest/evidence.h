@@ -17,7 +17,7 @@
 #include "base/buf.h"
 #include "base/uuid.h"
 
-#define EVIDENCE_TEXT_MAX (14 * 1024 * 1024) /* base64 of the logs' maxima, and the rest */
+#define EVIDENCE_TEXT_MAX	(14 * 1024 * 1024) /* base64 of the logs' maxima, and the rest */
 #define ATTEST_WORKER_KEY_BYTES 65
 
 /* What a guardian asks. */
@@ -37,6 +37,8 @@ struct evidence {
 	struct buf bk_pub, creation, creation_signature, quote, quote_signature;
 	struct buf eventlog, ima; /* empty: the host has none */
 };
+/* Empty, with the maxima of its parts; evidence_done() gives back what they hold. */
+void evidence_init(struct evidence *e);
 void evidence_done(struct evidence *e);
 
 /* ERR_LIMIT if one of the blobs is larger than its maximum. */
