@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "guardian/appraise.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* PCRs 0 to 9 and 11 to 14; 10 is IMA's. */
@@ -219,18 +220,24 @@ static int check_ima(const struct evidence *e, struct measured *m, struct ima **
 	return 0;
 }
 
-/* What nobody needs to demand. */
-static int is_failure(const struct findings *list)
+/* What is examined of a host's evidence, and given back when it was judged. */
+struct examined {
+	struct eventlog *log;
+	struct ima *ima;
+	struct measured m;
+	int trusted; /* what the TPM has signed holds: the rest can be judged */
+};
+
+static void examined_done(struct examined *x)
 {
-	return findings_good(list) ? 0 : ERR_POLICY;
+	ima_free(x->ima);
+	eventlog_free(x->log);
 }
 
-int appraise(const struct appraisal_of *of, const struct evidence *e, struct appraisal *out,
-	     struct fault *f)
+/* All but the policy. */
+static int examine(const struct appraisal_of *of, const struct evidence *e, struct examined *x,
+		   struct appraisal *out)
 {
-	struct eventlog *log = NULL;
-	struct ima *ima = NULL;
-	struct measured m = { .pcrs = &e->pcrs };
 	memset(out, 0, sizeof(*out));
 	int rc = check_frame(of, e, out);
 	if (rc >= 0)
@@ -238,20 +245,42 @@ int appraise(const struct appraisal_of *of, const struct evidence *e, struct app
 	if (rc >= 0)
 		rc = check_key(of, e, out);
 	if (rc < 0)
-		goto out;
+		return rc;
+	x->trusted = 1;
+	x->m.pcrs = &e->pcrs;
 	/* From here on everything is told, as the evidence is the host's. */
-	rc = check_log(of, e, &m, &log, out);
-	int ima_rc = check_ima(e, &m, &ima, out);
-	rc = rc < 0 ? rc : ima_rc;
-	policy_judge(of->policy, &m, &out->findings);
-	rc = rc < 0 ? rc : is_failure(&out->findings);
-out:
-	ima_free(ima);
-	eventlog_free(log);
-	for (unsigned i = 0; rc < 0 && i < out->findings.n; i++) {
-		if (out->findings.at[i].verdict == FINDING_FAILED)
-			return fault_set(f, rc, "%s: %s", out->findings.at[i].id,
-					 out->findings.at[i].evidence);
+	rc = check_log(of, e, &x->m, &x->log, out);
+	int ima_rc = check_ima(e, &x->m, &x->ima, out);
+	return rc < 0 ? rc : ima_rc;
+}
+
+/* RC, or ERR_POLICY if a finding failed all the same; F gets the first that did. */
+static int verdict(const struct findings *list, int rc, struct fault *f)
+{
+	for (unsigned i = 0; i < list->n; i++) {
+		if (list->at[i].verdict == FINDING_FAILED)
+			return fault_set(f, rc < 0 ? rc : ERR_POLICY, "%s: %s", list->at[i].id,
+					 list->at[i].evidence);
 	}
 	return rc;
+}
+
+int appraise(const struct appraisal_of *of, const struct evidence *e, struct appraisal *out,
+	     struct fault *f)
+{
+	struct examined x CLEANUP(examined_done) = { 0 };
+	int rc = examine(of, e, &x, out);
+	if (x.trusted)
+		policy_judge(of->policy, &x.m, &out->findings);
+	return verdict(&out->findings, rc, f);
+}
+
+int appraise_learn(const struct appraisal_of *of, const struct evidence *e, struct policy *p,
+		   const char *name, enum baseline_kind kind, struct appraisal *out,
+		   struct fault *f)
+{
+	struct examined x CLEANUP(examined_done) = { 0 };
+	int rc = examine(of, e, &x, out);
+	rc = verdict(&out->findings, rc, f);
+	return rc < 0 ? rc : policy_learn(p, name, kind, &x.m, f);
 }

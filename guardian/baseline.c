@@ -47,6 +47,14 @@ int baseline_check_name(const char *name, struct fault *f)
 	return 0;
 }
 
+int baseline_plain_name(const char *name)
+{
+	size_t n = strlen(name);
+	return n > 0 && n < BASELINE_NAME_BYTES &&
+	       strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") ==
+		       n;
+}
+
 static int digests_add(struct digests *d, const uint8_t *digest, size_t bytes)
 {
 	if (d->n == BASELINE_DIGESTS_MAX)
@@ -141,11 +149,13 @@ static int add_dbx(const uint8_t digest[static 32], void *arg)
 static int add_config(struct baseline *b, const struct measured *m, const struct event *e,
 		      struct fault *f)
 {
-	struct variable v;
+	struct efi_variable v;
 	size_t i = 0;
 	if (firmware_variable(m, e, &v) < 0)
 		return fault_set(f, ERR_POLICY, "PCR 7 has an event that is no variable");
-	if (strcmp(v.name, "dbx") == 0) {
+	if (!baseline_plain_name(v.name) || (v.which != EFI_DBX && strcmp(v.name, "dbx") == 0))
+		return fault_set(f, ERR_POLICY, "PCR 7 has a variable with a strange name");
+	if (v.which == EFI_DBX) {
 		if (b->dbx.n)
 			return fault_set(f, ERR_POLICY, "PCR 7 has dbx twice");
 		int rc = firmware_signatures(&v, add_dbx, &b->dbx);
@@ -161,7 +171,7 @@ static int add_config(struct baseline *b, const struct measured *m, const struct
 		return fault_set(f, ERR_LIMIT, "PCR 7 has more than %d variables",
 				 BASELINE_CONFIG_MAX);
 	memmove(&b->config[i + 1], &b->config[i], (b->n_config - i) * sizeof(b->config[0]));
-	memcpy(b->config[i].name, v.name, sizeof(v.name));
+	snprintf(b->config[i].name, sizeof(b->config[i].name), "%s", v.name);
 	memcpy(b->config[i].digest, e->digest, hash_bytes(m->pcrs->bank));
 	b->n_config++;
 	return 0;

@@ -12,6 +12,7 @@
 #define BASELINE_CONFIG_MAX  16	  /* variables in PCR 7 before the separator */
 #define BASELINE_DIGESTS_MAX 8192 /* in one list */
 #define BASELINE_LISTS	     9
+#define BASELINE_NAME_BYTES  64 /* of a variable, with the NUL */
 
 struct digests {
 	size_t n;
@@ -26,7 +27,7 @@ struct baseline {
 	/* Structured only. */
 	size_t n_config;
 	struct {
-		char name[FIRMWARE_NAME_MAX];
+		char name[BASELINE_NAME_BYTES];
 		uint8_t digest[HASH_BYTES_MAX];
 	} config[BASELINE_CONFIG_MAX]; /* all but dbx, sorted by name */
 	struct digests authority;      /* sorted; behind PCR 7's separator nothing else may be */
@@ -52,6 +53,9 @@ unsigned baseline_differs(const struct baseline *b, const struct measured *m,
 
 /* What it holds, in words. */
 void baseline_about(const struct baseline *b, char about[static BASELINE_ABOUT_MAX]);
+
+/* 1 if a variable's NAME can stand in a baseline. */
+int baseline_plain_name(const char *name);
 
 /* For guardian/baseline_form.c: what list I holds, and a digest more in D; ERR_FORMAT if it has to
  * be SORTED and would not be, ERR_LIMIT, -ENOMEM. */

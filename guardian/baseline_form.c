@@ -104,14 +104,6 @@ static int read_digests(const json_t *list, const char *what, size_t bytes, int 
 	return 0;
 }
 
-static int name_is_plain(const char *name)
-{
-	size_t n = strlen(name);
-	return n > 0 && n < FIRMWARE_NAME_MAX &&
-	       strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") ==
-		       n;
-}
-
 static int read_config(const json_t *o, struct baseline *b, struct fault *f)
 {
 	if (!json_is_object(o) || json_object_size(o) > BASELINE_CONFIG_MAX)
@@ -121,7 +113,7 @@ static int read_config(const json_t *o, struct baseline *b, struct fault *f)
 	for (void *at = json_object_iter(object); at; at = json_object_iter_next(object, at)) {
 		const char *name = json_object_iter_key(at);
 		size_t i = b->n_config;
-		if (!name_is_plain(name) || strcmp(name, "dbx") == 0)
+		if (!baseline_plain_name(name) || strcmp(name, "dbx") == 0)
 			return fault_set(f, ERR_FORMAT, "\"config\" has a name that is none");
 		/* jansson keeps the file's order; ours is by name. */
 		for (; i > 0 && strcmp(b->config[i - 1].name, name) > 0; i--)

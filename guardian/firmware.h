@@ -11,9 +11,8 @@
 #ifndef SHIELDVM_GUARDIAN_FIRMWARE_H
 #define SHIELDVM_GUARDIAN_FIRMWARE_H
 
+#include "attest/efi.h"
 #include "guardian/policy.h"
-
-#define FIRMWARE_NAME_MAX 64 /* characters of a variable's name, with the NUL */
 
 /* How many events of PCR have the digest of exactly SENTENCE, without a NUL. */
 unsigned firmware_said(const struct measured *m, unsigned pcr, const char *sentence);
@@ -24,21 +23,10 @@ int firmware_is(const struct measured *m, const struct event *e, const void *dat
 /* 1 if E is the separator that ends the firmware's part of a PCR. */
 int firmware_is_separator(const struct measured *m, const struct event *e);
 
-/* A variable that was measured. */
-struct variable {
-	const uint8_t *guid; /* 16 bytes, as they are in memory */
-	char name[FIRMWARE_NAME_MAX];
-	const uint8_t *data;
-	size_t n;
-};
-
-/* Event E as a variable.  ERR_AUTH if its data is not what was measured, ERR_FORMAT if that is no
- * variable, or one whose name is not plain. */
-int firmware_variable(const struct measured *m, const struct event *e, struct variable *v)
-	MUST_CHECK;
-
-/* 1 if V is global variable NAME ("SecureBoot"). */
-int firmware_is_global(const struct variable *v, const char *name);
+/* Event E as a variable.  ERR_AUTH if its data is not what was measured, ERR_FORMAT or ERR_LIMIT if
+ * that is no variable. */
+int firmware_variable(const struct measured *m, const struct event *e,
+		      struct efi_variable *v) MUST_CHECK;
 
 struct secure_boot {
 	unsigned found;	  /* SecureBoot, this often */
@@ -48,10 +36,10 @@ struct secure_boot {
 void firmware_secure_boot(const struct measured *m, struct secure_boot *out);
 
 /*
- * Call EACH with the SHA-256 of type and data (not owner) of every signature in V, a dbx.  Its
- * errors, or ERR_FORMAT, ERR_CRYPTO.
+ * Call EACH with a digest for every signature in V, a dbx: the SHA-256 of a byte for its type (0
+ * other, 1 SHA-256, 2 X.509) and its data, not its owner.  EACH's errors, ERR_FORMAT, ERR_CRYPTO.
  */
-int firmware_signatures(const struct variable *v,
+int firmware_signatures(const struct efi_variable *v,
 			int (*each)(const uint8_t digest[static 32], void *arg),
 			void *arg) MUST_CHECK;
 
