@@ -31,6 +31,7 @@ static const struct row TABLE[] = {
 
 	/* The TPM's keys: attest/quote.c, enrolment. */
 	{ "ek.format", "The endorsement key's public area can be read.", ENROL },
+	{ "ek.attributes", "The endorsement key only decrypts, and cannot leave its TPM.", ENROL },
 	{ "ek.absent", "The host's TPM has an endorsement certificate.",
 	  "Provision the certificate that the TPM's maker issued, or use host-key mode." },
 	{ "ek.certificate", "The endorsement certificate can be read.",

@@ -10,7 +10,7 @@
 
 #include "crypto/hash.h"
 
-#define PCR_COUNT 24
+#define PCR_COUNT	 24
 
 /*
  * The PCRs that go on changing while a host runs, or that may: 10 is IMA's, 11, 12, 13 and 15 are

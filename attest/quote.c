@@ -18,8 +18,8 @@ struct kind {
 };
 
 static const struct kind QUOTE = {
-	"quote",	    TPM2_ST_ATTEST_QUOTE, "quote.format", "quote.signature",
-	"quote.magic",	    "quote.type",	  "quote.nonce",  "quote.trailing",
+	"quote",       TPM2_ST_ATTEST_QUOTE, "quote.format", "quote.signature",
+	"quote.magic", "quote.type",	     "quote.nonce",  "quote.trailing",
 };
 static const struct kind CREATION = {
 	"creation certificate", TPM2_ST_ATTEST_CREATION, "creation.format", "creation.signature",
@@ -42,8 +42,7 @@ static int verify_ecdsa(const struct rawkey *ak, const TPMS_SIGNATURE_ECC *sig, 
 	return rawkey_verify_ecdsa(ak, r, s, attest.data, attest.n);
 }
 
-static int verify_rsassa(const struct rawkey *ak, const TPMS_SIGNATURE_RSA *sig,
-			 struct blob attest)
+static int verify_rsassa(const struct rawkey *ak, const TPMS_SIGNATURE_RSA *sig, struct blob attest)
 {
 	if (sig->hash != TPM2_ALG_SHA256 || sig->sig.size != RAWKEY_RSA_BYTES)
 		return ERR_AUTH;
@@ -71,8 +70,8 @@ static int verify_signature(const struct kind *k, const struct rawkey *ak, struc
 	else if (ak->type == RAWKEY_RSA_2048 && sig.sigAlg == TPM2_ALG_RSASSA)
 		rc = verify_rsassa(ak, &sig.signature.rsassa, attest);
 	if (rc < 0)
-		return fault_set(f, ERR_AUTH,
-				 "the %s is not signed by the host's attestation key", k->what);
+		return fault_set(f, ERR_AUTH, "the %s is not signed by the host's attestation key",
+				 k->what);
 	return 0;
 }
 
@@ -211,7 +210,8 @@ int quote_extra(const uint8_t nonce[static 32], const uint8_t bk_name[static TPM
 {
 	/* Every part has a fixed size, so that no two inputs give the same bytes. */
 	struct hash_part parts[] = {
-		{ "q1", 2 }, { nonce, 32 }, { bk_name, TPM_NAME_BYTES }, { worker, 65 }, { host, 16 },
+		{ "q1", 2 },	{ nonce, 32 }, { bk_name, TPM_NAME_BYTES },
+		{ worker, 65 }, { host, 16 },
 	};
 	return hash_parts(HASH_SHA256, parts, sizeof(parts) / sizeof(parts[0]), extra);
 }

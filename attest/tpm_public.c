@@ -5,30 +5,29 @@
 #include "attest/tpm_form.h"
 
 /* What every key of ours must have: made by its TPM, and never to leave it. */
-#define ATTRIBUTES_OWN	                                                                           \
+#define ATTRIBUTES_OWN                                                                             \
 	(TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN)
 
 struct attributes_rule {
 	const char *what;
-	const char *id;
+	const char *format, *id; /* when it cannot be read, when it is not so */
 	TPMA_OBJECT set, clear;
 };
 
 static const struct attributes_rule AK_RULE = {
-	"attestation key",
-	"ak.attributes",
-	ATTRIBUTES_OWN | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_SIGN_ENCRYPT,
+	"attestation key",   "ak.format",
+	"ak.attributes",     ATTRIBUTES_OWN | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_SIGN_ENCRYPT,
 	TPMA_OBJECT_DECRYPT,
 };
 static const struct attributes_rule EK_RULE = {
-	"endorsement key",
-	"ek.attributes",
-	ATTRIBUTES_OWN | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT,
+	"endorsement key",	  "ek.format",
+	"ek.attributes",	  ATTRIBUTES_OWN | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT,
 	TPMA_OBJECT_SIGN_ENCRYPT,
 };
 /* userWithAuth would let it be used with its (empty) password, policy or not. */
 static const struct attributes_rule BK_RULE = {
 	"PCR-bound key",
+	"key.format",
 	"key.attributes",
 	ATTRIBUTES_OWN | TPMA_OBJECT_DECRYPT,
 	TPMA_OBJECT_SIGN_ENCRYPT | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_USERWITHAUTH,
@@ -45,8 +44,8 @@ int tpm_read_public(struct blob pub, const char *what, TPMT_PUBLIC *out, struct 
 	if (Tss2_MU_TPMT_PUBLIC_Unmarshal(pub.data, pub.n, &at, out) != TSS2_RC_SUCCESS)
 		return fault_set(f, ERR_FORMAT, "the %s's public area is not a TPMT_PUBLIC", what);
 	if (at != pub.n)
-		return fault_set(f, ERR_TRAILING,
-				 "%zu bytes stand behind the %s's public area", pub.n - at, what);
+		return fault_set(f, ERR_TRAILING, "%zu bytes stand behind the %s's public area",
+				 pub.n - at, what);
 	return 0;
 }
 
@@ -78,10 +77,11 @@ int tpm_pad(const uint8_t *src, size_t src_n, uint8_t *out, size_t n)
 static int read_ruled(struct blob pub, const struct attributes_rule *rule, TPMT_PUBLIC *area,
 		      const char **id, struct fault *f)
 {
-	*id = rule->id;
+	*id = rule->format;
 	int rc = tpm_read_public(pub, rule->what, area, f);
 	if (rc < 0)
 		return rc;
+	*id = rule->id;
 	if ((area->objectAttributes & rule->set) != rule->set ||
 	    (area->objectAttributes & rule->clear))
 		return fault_set(f, ERR_POLICY,
@@ -137,9 +137,10 @@ int tpm_read_ak(struct blob pub, struct rawkey *key, const char **id, struct fau
 		good = key->type == RAWKEY_P256 && ecc->scheme == TPM2_ALG_ECDSA &&
 		       ecc->details.ecdsa.hashAlg == TPM2_ALG_SHA256;
 	if (!good)
-		return fault_set(f, ERR_POLICY,
-				 "the attestation key is neither P-256 with ECDSA nor RSA-2048 with "
-				 "RSASSA, of SHA-256");
+		return fault_set(
+			f, ERR_POLICY,
+			"the attestation key is neither P-256 with ECDSA nor RSA-2048 with "
+			"RSASSA, of SHA-256");
 	return 0;
 }
 
@@ -239,8 +240,8 @@ int tpm_pcr_policy(const struct pcrs *pcrs, uint32_t mask, uint8_t policy[static
 	if (Tss2_MU_UINT32_Marshal(TPM2_CC_PolicyPCR, command, sizeof(command), &at) ||
 	    Tss2_MU_TPML_PCR_SELECTION_Marshal(&selection, command, sizeof(command), &at))
 		return ERR_FORMAT;
-	struct hash_part parts[] = {
-		{ START, sizeof(START) }, { command, at }, { digest, sizeof(digest) }
-	};
+	struct hash_part parts[] = { { START, sizeof(START) },
+				     { command, at },
+				     { digest, sizeof(digest) } };
 	return hash_parts(HASH_SHA256, parts, 3, policy);
 }

@@ -74,8 +74,8 @@ static EVP_PKEY *ecc_pkey(enum rawkey_type type, const uint8_t *x, const uint8_t
 
 EVP_PKEY *rawkey_to_pkey(const struct rawkey *key)
 {
-	EVP_PKEY *pkey = key->type == RAWKEY_RSA_2048 ? rsa_pkey(key) :
-							ecc_pkey(key->type, key->x, key->y);
+	EVP_PKEY *pkey =
+		key->type == RAWKEY_RSA_2048 ? rsa_pkey(key) : ecc_pkey(key->type, key->x, key->y);
 	ERR_clear_error();
 	return pkey;
 }

@@ -14,10 +14,10 @@
 
 #include "base/err.h"
 
-#define RAWKEY_RSA_BYTES   256
-#define RAWKEY_COORD_MAX   48
-#define RAWKEY_P256_BYTES  32
-#define RAWKEY_P256_POINT  65 /* 0x04, x, y */
+#define RAWKEY_RSA_BYTES  256
+#define RAWKEY_COORD_MAX  48
+#define RAWKEY_P256_BYTES 32
+#define RAWKEY_P256_POINT 65 /* 0x04, x, y */
 
 enum rawkey_type {
 	RAWKEY_RSA_2048, /* the public exponent is 65537 */
