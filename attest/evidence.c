@@ -141,8 +141,8 @@ int evidence_read(const json_t *o, struct evidence *out, struct fault *f)
 	if (json_is_integer(version) && json_integer_value(version) != EVIDENCE_VERSION)
 		return fault_set(f, ERR_VERSION, "evidence of version %lld is not known here",
 				 (long long)json_integer_value(version));
-	int rc = strict_members(o, "the evidence", MEMBERS, sizeof(MEMBERS) / sizeof(MEMBERS[0]),
-				f);
+	int rc =
+		strict_members(o, "the evidence", MEMBERS, sizeof(MEMBERS) / sizeof(MEMBERS[0]), f);
 	if (rc < 0)
 		return rc;
 	if (!json_is_integer(version))

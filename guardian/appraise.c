@@ -11,7 +11,7 @@
 
 /* What systemd-pcrphase extends while a system starts (systemd-pcrphase.service(8)). */
 static const char *const PHASES[] = { "enter-initrd", "leave-initrd", "sysinit", "ready" };
-#define N_PHASES (sizeof(PHASES) / sizeof(PHASES[0]))
+#define N_PHASES	     (sizeof(PHASES) / sizeof(PHASES[0]))
 #define FIRST_WITHOUT_INITRD 2
 
 /* The verdict of one step: its finding, and the first failure's error. */
@@ -45,8 +45,8 @@ static int check_frame(const struct appraisal_of *of, const struct evidence *e,
 	if (rc < 0)
 		return rc;
 	if (e->pcrs.bank != of->challenge.bank || e->pcrs.mask != of->challenge.mask)
-		rc = fault_set(&f, ERR_POLICY,
-			       "PCRs 0x%x of %s were sent instead of 0x%x of %s", e->pcrs.mask,
+		rc = fault_set(&f, ERR_POLICY, "PCRs 0x%x of %s were sent instead of 0x%x of %s",
+			       e->pcrs.mask,
 			       hash_bytes(e->pcrs.bank) ? hash_name(e->pcrs.bank) : "another bank",
 			       of->challenge.mask, hash_name(of->challenge.bank));
 	return step(out, "evidence.pcrs", rc, &f, "those that were asked for");
@@ -133,8 +133,7 @@ static int replay(const struct evidence *e, struct measured *m, struct appraisal
 	const uint32_t mask = e->pcrs.mask & REPLAYED_MASK;
 	const size_t bytes = hash_bytes(e->pcrs.bank);
 	for (unsigned i = 0; i < PCR_COUNT; i++) {
-		if ((mask & (1U << i)) &&
-		    memcmp(values.value[i], e->pcrs.value[i], bytes) == 0)
+		if ((mask & (1U << i)) && memcmp(values.value[i], e->pcrs.value[i], bytes) == 0)
 			m->proven |= 1U << i;
 	}
 	int exact = (m->proven >> PCR_PHASES) & 1;
@@ -156,7 +155,8 @@ static int replay(const struct evidence *e, struct measured *m, struct appraisal
 			snprintf(list + strlen(list), sizeof(list) - strlen(list), " %u", i);
 	}
 	if (differ)
-		rc = fault_set(&f, ERR_AUTH, "the event log replays to other values in PCR%s", list);
+		rc = fault_set(&f, ERR_AUTH, "the event log replays to other values in PCR%s",
+			       list);
 	return step(out, "log.replay", rc, &f, "every quoted PCR is what the log replays to");
 }
 
@@ -169,8 +169,8 @@ static int check_log(const struct appraisal_of *of, const struct evidence *e, st
 		return step(out, "log.absent",
 			    fault_set(&f, ERR_POLICY, "there is no event log in the evidence"), &f,
 			    "");
-	int rc = eventlog_parse(e->eventlog.data, e->eventlog.len, of->challenge.bank, log, &id,
-				&f);
+	int rc =
+		eventlog_parse(e->eventlog.data, e->eventlog.len, of->challenge.bank, log, &id, &f);
 	if (rc < 0)
 		return step(out, id, rc, &f, "");
 	m->log = *log;

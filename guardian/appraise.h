@@ -29,7 +29,7 @@ struct appraisal {
 };
 
 /*
- * 0 if the host is healthy: no finding FAILED and none UNKNOWN that the policy demands.  ERR_POLICY,
+ * 0 if the host is healthy: no finding FAILED and none UNKNOWN that the policy demands. ERR_POLICY,
  * ERR_AUTH, ERR_FORMAT ... by the first failure otherwise; findings are complete as far as evidence
  * could be trusted: after a failed quote nothing behind it is judged.
  */

@@ -70,8 +70,7 @@ static int put_structured(const struct baseline *b, struct buf *out)
 		rc = buf_addf(out, ",");
 	if (rc >= 0)
 		rc = put_events(out, b);
-	return rc < 0 ? rc
-		      : buf_addf(out, ",\"kind\":\"structured\",\"name\":\"%s\"}", b->name);
+	return rc < 0 ? rc : buf_addf(out, ",\"kind\":\"structured\",\"name\":\"%s\"}", b->name);
 }
 
 int baseline_put(const struct baseline *b, struct buf *out)

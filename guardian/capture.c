@@ -48,8 +48,9 @@ int capture_parse(const char *text, size_t n, struct capture *out, struct fault 
 		return rc;
 	if (!json_is_integer(version) || !json_is_string(ak) ||
 	    strict_b64_buf(json_string_value(ak), json_string_length(ak), &c.ak) < 0)
-		return fault_set(f, ERR_FORMAT, "\"v\" is no number, or \"ak\" no public area of"
-						" at most %d bytes in base64url",
+		return fault_set(f, ERR_FORMAT,
+				 "\"v\" is no number, or \"ak\" no public area of"
+				 " at most %d bytes in base64url",
 				 TPM_PUBLIC_MAX);
 	struct evidence e;
 	rc = evidence_read(json_object_get(o, "evidence"), &e, f);

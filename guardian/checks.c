@@ -341,8 +341,9 @@ static enum finding_verdict dump(const struct measured *m, const struct cmdline 
 	if (!c->n && !loaded)
 		return no_cmdline(c, text);
 	if (loaded || crash_kernel(c))
-		return say(text, FINDING_UNKNOWN,
-			   "the host can dump its memory; no log tells whether dumps are encrypted");
+		return say(
+			text, FINDING_UNKNOWN,
+			"the host can dump its memory; no log tells whether dumps are encrypted");
 	return say(text, FINDING_OK, "the host has no kernel to dump with (PCR %u)", c->pcr);
 }
 

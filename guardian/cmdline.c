@@ -122,7 +122,8 @@ static int add_kexec(const struct measured *m, struct cmdline *c)
 			continue;
 		if (c->n == CMDLINE_TEXTS_MAX ||
 		    put_text(c->text[c->n], e->buffer, e->buffer_bytes, 1) < 0) {
-			c->why = "IMA has more command lines of kexec, or longer ones, than are read";
+			c->why = "IMA has more command lines of kexec, or longer ones, than are "
+				 "read";
 			return ERR_LIMIT;
 		}
 		c->n++;

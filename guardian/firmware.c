@@ -64,8 +64,7 @@ void firmware_secure_boot(const struct measured *m, struct secure_boot *out)
 			continue;
 		behind |= firmware_is_separator(m, e);
 		/* Behind the separator anybody may have extended it. */
-		if (behind || firmware_variable(m, e, &v) < 0 ||
-		    v.which != EFI_SECURE_BOOT)
+		if (behind || firmware_variable(m, e, &v) < 0 || v.which != EFI_SECURE_BOOT)
 			continue;
 		out->found++;
 		out->on = v.data_bytes == 1 && v.data[0] == 1;

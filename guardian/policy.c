@@ -178,8 +178,9 @@ static int read_checks(const json_t *list, struct policy *p, struct fault *f)
 		int at = id ? checks_find(id) : -1;
 		/* A check that this build does not know cannot be left out: it was demanded. */
 		if (at < 0)
-			return fault_set(f, ERR_VERSION, "\"checks\" demands '%s', which is not"
-							 " known here",
+			return fault_set(f, ERR_VERSION,
+					 "\"checks\" demands '%s', which is not"
+					 " known here",
 					 id ? id : "(not a text)");
 		if (at <= last)
 			return fault_set(f, ERR_FORMAT, "\"checks\" is not sorted, each once");

@@ -4,8 +4,8 @@
  * policy") of the checks demanded and of baselines, at least one of which must match.
  *
  * A check is a row of a table (guardian/checks.c): id, what it looks at in a host's evidence, when
- * it holds.  A baseline is exact (values of PCRs) or structured (sets of digests per PCR and kind of
- * event, learned from a log).
+ * it holds.  A baseline is exact (values of PCRs) or structured (sets of digests per PCR and kind
+ * of event, learned from a log).
  *
  * May be used by: guardian/, cli/.  No system call but the allocator's.
  */
@@ -43,8 +43,8 @@ enum baseline_kind { BASELINE_EXACT, BASELINE_STRUCTURED };
 /* The PCRs that an exact baseline learns: firmware, boot loader, Secure Boot.  Not 1 (differs from
  * machine to machine), nor 5 and 6 (boot order, wake reason). */
 #define BASELINE_EXACT_MASK 0x9dU
-/* Learn a baseline NAME from what was MEASURED; ERR_STATE if the name is taken, ERR_FORMAT for a bad
- * name ([a-z0-9.-]). */
+/* Learn a baseline NAME from what was MEASURED; ERR_STATE if the name is taken, ERR_FORMAT for a
+ * bad name ([a-z0-9.-]). */
 int policy_learn(struct policy *p, const char *name, enum baseline_kind kind,
 		 const struct measured *m, struct fault *f) MUST_CHECK;
 /* Add an exact baseline of VALUES.  Errors as policy_learn(). */
