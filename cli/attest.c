@@ -244,6 +244,8 @@ int cmd_attest(int argc, char **argv, struct fault *f)
 	int rc = read_options(argc, argv, &o, f);
 	if (rc != 0)
 		return rc;
+	/* The TSS2 libraries log to standard error what they return as well. */
+	setenv("TSS2_LOG", "all+NONE", 0);
 	struct findings *findings = calloc(1, sizeof(*findings));
 	if (!findings)
 		return fault_set(f, -ENOMEM, "%s", err_text(-ENOMEM));
