@@ -75,20 +75,23 @@ static int verify_signature(const struct kind *k, const struct rawkey *ak, struc
 	return 0;
 }
 
-/* Signature, magic, type and extraData: all that is judged before what is particular to a kind. */
-static int open_statement(const struct kind *k, struct blob ak, struct blob attest,
-			  struct blob signature, const uint8_t extra[static QUOTE_EXTRA_BYTES],
-			  struct statement *out, const char **id, struct fault *f)
+/* The signature by AK, before anything of the statement is looked at. */
+static int check_signature(const struct kind *k, struct blob ak, struct blob attest,
+			   struct blob signature, const char **id, struct fault *f)
 {
 	struct rawkey key;
+	int rc = tpm_read_ak(ak, &key, id, f);
+	return rc < 0 ? rc : verify_signature(k, &key, attest, signature, id, f);
+}
+
+/* Magic, type and extraData: what is judged before what is particular to a kind. */
+static int open_statement(const struct kind *k, struct blob attest,
+			  const uint8_t extra[static QUOTE_EXTRA_BYTES], struct statement *out,
+			  const char **id, struct fault *f)
+{
 	size_t at = 0;
 	UINT32 magic;
 	UINT16 type;
-	int rc = tpm_read_ak(ak, &key, id, f);
-	if (rc >= 0)
-		rc = verify_signature(k, &key, attest, signature, id, f);
-	if (rc < 0)
-		return rc;
 	*id = k->format;
 	if (Tss2_MU_UINT32_Unmarshal(attest.data, attest.n, &at, &magic) ||
 	    Tss2_MU_UINT16_Unmarshal(attest.data, attest.n, &at, &type))
@@ -151,13 +154,13 @@ static int same_selection(const TPML_PCR_SELECTION *got, const struct pcrs *pcrs
 	       memcmp(a->pcrSelect, b->pcrSelect, b->sizeofSelect) == 0;
 }
 
-int quote_verify(struct blob ak, struct blob attest, struct blob signature,
-		 const uint8_t extra[static QUOTE_EXTRA_BYTES], const struct pcrs *pcrs,
-		 struct quote_clock *clock, const char **id, struct fault *f)
+int quote_judge(struct blob attest, const uint8_t extra[static QUOTE_EXTRA_BYTES],
+		const struct pcrs *pcrs, struct quote_clock *clock, const char **id,
+		struct fault *f)
 {
 	struct statement s;
 	uint8_t digest[32];
-	int rc = open_statement(&QUOTE, ak, attest, signature, extra, &s, id, f);
+	int rc = open_statement(&QUOTE, attest, extra, &s, id, f);
 	if (rc < 0)
 		return rc;
 	const TPMS_QUOTE_INFO *info = &s.attest.attested.quote;
@@ -180,13 +183,20 @@ int quote_verify(struct blob ak, struct blob attest, struct blob signature,
 	return 0;
 }
 
-int creation_verify(struct blob ak, struct blob attest, struct blob signature,
-		    const uint8_t nonce[static QUOTE_EXTRA_BYTES], struct blob bk,
-		    struct quote_clock *clock, const char **id, struct fault *f)
+int quote_verify(struct blob ak, struct blob attest, struct blob signature,
+		 const uint8_t extra[static QUOTE_EXTRA_BYTES], const struct pcrs *pcrs,
+		 struct quote_clock *clock, const char **id, struct fault *f)
+{
+	int rc = check_signature(&QUOTE, ak, attest, signature, id, f);
+	return rc < 0 ? rc : quote_judge(attest, extra, pcrs, clock, id, f);
+}
+
+int creation_judge(struct blob attest, const uint8_t nonce[static QUOTE_EXTRA_BYTES],
+		   struct blob bk, struct quote_clock *clock, const char **id, struct fault *f)
 {
 	struct statement s;
 	uint8_t name[TPM_NAME_BYTES];
-	int rc = open_statement(&CREATION, ak, attest, signature, nonce, &s, id, f);
+	int rc = open_statement(&CREATION, attest, nonce, &s, id, f);
 	if (rc < 0)
 		return rc;
 	*id = "creation.name";
@@ -202,6 +212,14 @@ int creation_verify(struct blob ak, struct blob attest, struct blob signature,
 		return rc;
 	take_clock(&s.attest, clock);
 	return 0;
+}
+
+int creation_verify(struct blob ak, struct blob attest, struct blob signature,
+		    const uint8_t nonce[static QUOTE_EXTRA_BYTES], struct blob bk,
+		    struct quote_clock *clock, const char **id, struct fault *f)
+{
+	int rc = check_signature(&CREATION, ak, attest, signature, id, f);
+	return rc < 0 ? rc : creation_judge(attest, nonce, bk, clock, id, f);
 }
 
 int quote_extra(const uint8_t nonce[static 32], const uint8_t bk_name[static TPM_NAME_BYTES],

@@ -17,6 +17,15 @@ int tpm_read_public(struct blob pub, const char *what, TPMT_PUBLIC *out,
 /* As ak_check(), and its key. */
 int tpm_read_ak(struct blob pub, struct rawkey *key, const char **id, struct fault *f) MUST_CHECK;
 
+/* quote_verify() and creation_verify() after the signature, apart for the fuzzer, which finds none.
+ * Whatever they accept may be anybody's. */
+int quote_judge(struct blob attest, const uint8_t extra[static QUOTE_EXTRA_BYTES],
+		const struct pcrs *pcrs, struct quote_clock *clock, const char **id,
+		struct fault *f) MUST_CHECK;
+int creation_judge(struct blob attest, const uint8_t nonce[static QUOTE_EXTRA_BYTES],
+		   struct blob bk, struct quote_clock *clock, const char **id,
+		   struct fault *f) MUST_CHECK;
+
 /* The selection of exactly MASK of BANK.  ERR_POLICY if either cannot be selected: nothing, more
  * than PCR_COUNT PCRs, or an unknown bank. */
 int tpm_selection(uint16_t bank, uint32_t mask, TPML_PCR_SELECTION *out) MUST_CHECK;
