@@ -147,6 +147,16 @@ static void test_secure_boot_is_the_firmwares_word(void **state)
 	host_variable(&h, EV_EFI_VARIABLE_DRIVER_CONFIG, "SecureBoot", "\1", 1);
 	host_separators(&h);
 	assert_int_equal(judge(&h, "boot.secure-boot", text), FINDING_FAILED);
+	host_open(&h);
+	host_separators(&h);
+	host_variable(&h, EV_EFI_VARIABLE_DRIVER_CONFIG, "SecureBoot", "\1", 1);
+	assert_int_equal(judge(&h, "boot.secure-boot", text), FINDING_FAILED);
+	/* Told as 1, measured as something else. */
+	host_open(&h);
+	host_variable(&h, EV_EFI_VARIABLE_DRIVER_CONFIG, "SecureBoot", "\1", 1);
+	h.log.data[h.log.len - 53 - 4 - 1] ^= 1; /* the digest's last byte, before size and data */
+	host_separators(&h);
+	assert_int_equal(judge(&h, "boot.secure-boot", text), FINDING_FAILED);
 	host_usual(&h, 1, NULL, NULL);
 	host_variable(&h, EV_EFI_VARIABLE_AUTHORITY, "MokSBState", "\1", 1);
 	assert_int_equal(judge(&h, "boot.secure-boot", text), FINDING_FAILED);
@@ -184,6 +194,27 @@ static void test_a_text_that_was_not_measured(void **state)
 	host_usual(&h, 1, NULL, "lockdown=integrity");
 	host_event(&h, 8, EV_IPL, "grub_cmd: /vmlinuz lockdown=no", 30, "/vmlinuz lockdown=no", 20);
 	assert_int_equal(judge(&h, "kernel.lockdown", text), FINDING_FAILED);
+}
+
+/* The worst of several texts counts, wherever it stands. */
+static void test_several_texts(void **state)
+{
+	struct host h;
+	char text[FINDING_TEXT_MAX];
+	(void)state;
+	host_usual(&h, 1, NULL, "lockdown=integrity");
+	host_cmdline(&h, "lockdown=confidentiality");
+	assert_int_equal(judge(&h, "kernel.no-debugger", text), FINDING_FAILED);
+	host_usual(&h, 1, NULL, "lockdown=confidentiality");
+	host_cmdline(&h, "lockdown=integrity");
+	assert_int_equal(judge(&h, "kernel.no-debugger", text), FINDING_FAILED);
+	host_usual(&h, 1, NULL, "quiet");
+	host_cmdline(&h, "module.sig_enforce=1 nohibernate systemd.swap=0");
+	assert_int_equal(judge(&h, "kernel.module-signatures", text), FINDING_UNKNOWN);
+	host_usual(&h, 1, NULL, "quiet");
+	for (int i = 0; i < CMDLINE_TEXTS_MAX; i++)
+		host_cmdline(&h, "quiet");
+	assert_int_equal(judge(&h, "kernel.no-kdump", text), FINDING_UNKNOWN);
 }
 
 static size_t wide(const char *text, uint8_t *out)
@@ -251,6 +282,7 @@ int main(void)
 		cmocka_unit_test(test_secure_boot_is_the_firmwares_word),
 		cmocka_unit_test(test_no_log),
 		cmocka_unit_test(test_a_text_that_was_not_measured),
+		cmocka_unit_test(test_several_texts),
 		cmocka_unit_test(test_the_stub),
 		cmocka_unit_test(test_ima),
 	};
