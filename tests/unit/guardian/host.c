@@ -20,7 +20,7 @@ static void put(struct buf *b, const void *data, size_t n)
 static void put_number(struct buf *b, uint64_t value, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		uint8_t byte = (uint8_t)(value >> (8 * i));
+		uint8_t byte = i < 8 ? (uint8_t)(value >> (8 * i)) : 0;
 		put(b, &byte, 1);
 	}
 }

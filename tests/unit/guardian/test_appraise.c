@@ -50,7 +50,7 @@ static void extend(struct bed *b)
 		execvp(argv[0], argv);
 		_exit(127);
 	}
-	int status;
+	int status = -1;
 	assert_true(pid > 0 && waitpid(pid, &status, 0) == pid);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
@@ -222,7 +222,6 @@ static void test_another_quote(void **state)
 	struct evidence e CLEANUP(evidence_done) = { 0 };
 	struct appraisal_of of = of_one();
 	(void)state;
-	copy(&one.evidence, &e);
 	/* PCR 23, which anybody may reset, offered as 7. */
 	copy(&one.other_pcr, &e);
 	memcpy(e.pcrs.value[7], e.pcrs.value[23], 32);
@@ -447,7 +446,7 @@ static void test_phases(void **state)
 			execlp("tpm2_pcrextend", "tpm2_pcrextend", arg, NULL);
 			_exit(127);
 		}
-		int status;
+		int status = -1;
 		assert_true(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
 		assert_int_equal(hosttpm_open(one.tpm.tcti, &t, &f), 0);
 		gather(&one, t, 2, CHALLENGE_MASK, &e);
