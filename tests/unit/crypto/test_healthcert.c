@@ -273,6 +273,7 @@ enum change {
 	LONG_LIFE,
 	SHORT_LIFE,
 	OTHER_CURVE,
+	COMPRESSED_KEY,
 	OTHER_HASH,
 	SHORT_SERIAL,
 	CHANGES
@@ -323,6 +324,11 @@ static void change(X509 *cert, enum change what)
 		ASN1_TIME_set(X509_getm_notAfter(cert), NOW + HEALTHCERT_LIFETIME_MIN - 1);
 	} else if (what == OTHER_CURVE) {
 		CLEANUP(cleanup_pkey) EVP_PKEY *key = EVP_EC_gen("brainpoolP256r1");
+		X509_set_pubkey(cert, key);
+	} else if (what == COMPRESSED_KEY) {
+		CLEANUP(cleanup_pkey) EVP_PKEY *key = X509_get_pubkey(cert);
+		EVP_PKEY_set_utf8_string_param(key, OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT,
+					       "compressed");
 		X509_set_pubkey(cert, key);
 	} else if (what == SHORT_SERIAL) {
 		ASN1_INTEGER_set(X509_get_serialNumber(cert), 5);
