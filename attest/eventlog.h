@@ -44,30 +44,33 @@ enum event_type {
 	EV_NONHOST_INFO = 0x11,
 	EV_OMIT_BOOT_DEVICE_EVENTS = 0x12,
 	EV_POST_CODE2 = 0x13,
-	EV_EFI_VARIABLE_DRIVER_CONFIG = (int)0x80000001,
-	EV_EFI_VARIABLE_BOOT = (int)0x80000002,
-	EV_EFI_BOOT_SERVICES_APPLICATION = (int)0x80000003,
-	EV_EFI_BOOT_SERVICES_DRIVER = (int)0x80000004,
-	EV_EFI_RUNTIME_SERVICES_DRIVER = (int)0x80000005,
-	EV_EFI_GPT_EVENT = (int)0x80000006,
-	EV_EFI_ACTION = (int)0x80000007,
-	EV_EFI_PLATFORM_FIRMWARE_BLOB = (int)0x80000008,
-	EV_EFI_HANDOFF_TABLES = (int)0x80000009,
-	EV_EFI_PLATFORM_FIRMWARE_BLOB2 = (int)0x8000000a,
-	EV_EFI_HANDOFF_TABLES2 = (int)0x8000000b,
-	EV_EFI_VARIABLE_BOOT2 = (int)0x8000000c,
-	EV_EFI_GPT_EVENT2 = (int)0x8000000d,
-	EV_EFI_HCRTM_EVENT = (int)0x80000010,
-	EV_EFI_VARIABLE_AUTHORITY = (int)0x800000e0,
-	EV_EFI_SPDM_FIRMWARE_BLOB = (int)0x800000e1,
-	EV_EFI_SPDM_FIRMWARE_CONFIG = (int)0x800000e2,
+	EV_EFI_VARIABLE_DRIVER_CONFIG = 0x80000001,
+	EV_EFI_VARIABLE_BOOT = 0x80000002,
+	EV_EFI_BOOT_SERVICES_APPLICATION = 0x80000003,
+	EV_EFI_BOOT_SERVICES_DRIVER = 0x80000004,
+	EV_EFI_RUNTIME_SERVICES_DRIVER = 0x80000005,
+	EV_EFI_GPT_EVENT = 0x80000006,
+	EV_EFI_ACTION = 0x80000007,
+	EV_EFI_PLATFORM_FIRMWARE_BLOB = 0x80000008,
+	EV_EFI_HANDOFF_TABLES = 0x80000009,
+	EV_EFI_PLATFORM_FIRMWARE_BLOB2 = 0x8000000a,
+	EV_EFI_HANDOFF_TABLES2 = 0x8000000b,
+	EV_EFI_VARIABLE_BOOT2 = 0x8000000c,
+	EV_EFI_GPT_EVENT2 = 0x8000000d,
+	EV_EFI_HCRTM_EVENT = 0x80000010,
+	EV_EFI_VARIABLE_AUTHORITY = 0x800000e0,
+	EV_EFI_SPDM_FIRMWARE_BLOB = 0x800000e1,
+	EV_EFI_SPDM_FIRMWARE_CONFIG = 0x800000e2,
+	EV_EFI_SPDM_DEVICE_POLICY = 0x800000e3,
+	EV_EFI_SPDM_DEVICE_AUTHORITY = 0x800000e4,
 };
 
+/* Digest and data point into the log that was parsed. */
 struct event {
 	uint32_t pcr;
-	uint32_t type;		/* enum event_type */
-	const uint8_t *digest;	/* of the bank that was asked for */
-	const uint8_t *data;	/* belongs to the log that was parsed */
+	uint32_t type;	       /* enum event_type */
+	const uint8_t *digest; /* of the bank that was asked for */
+	const uint8_t *data;
 	uint32_t data_bytes;
 };
 
@@ -75,20 +78,46 @@ struct eventlog;
 
 /*
  * Parse the N bytes of LOG, which must outlive *OUT, for one BANK (HASH_SHA256, _384, _512; a log
- * that has it not is refused).  On failure *ID is the finding's id ("log.format", "log.header",
- * "log.bank", "log.algorithm", "log.size", "log.type", "log.separator" ...).  ERR_FORMAT,
- * ERR_LIMIT, ERR_VERSION, ERR_TRUNCATED, ERR_POLICY, -ENOMEM.  Nothing is accepted in part.
+ * that has it not is refused).  Nothing is accepted in part.  On failure *ID is the finding's id:
+ *
+ *  "log.size", ERR_LIMIT: the log or an event is larger than the maxima above
+ *  "log.count", ERR_LIMIT: more events than the maximum
+ *  "log.truncated", ERR_TRUNCATED: it ends within an event
+ *  "log.header", ERR_VERSION: the first event is not that of a crypto-agile log, or comes again
+ *  "log.algorithm", ERR_VERSION: a hash algorithm that is not known, twice there, or of another
+ * size "log.bank", ERR_VERSION: no digests of BANK, or BANK is not good enough "log.digests",
+ * ERR_FORMAT: an event has not one digest of each of the log's algorithms "log.pcr", ERR_FORMAT: a
+ * PCR that there is not "log.type", ERR_VERSION: an event type that is not known "log.event",
+ * ERR_FORMAT: an event that is not measured has a digest "log.locality", ERR_FORMAT: what says the
+ * TPM's startup locality is ill-formed, late, repeated, or contradicts itself "log.separator",
+ * ERR_POLICY: PCRs 0 to 7 have not one separator each, or one under another type
+ *  "log.firmware-error", ERR_POLICY: a separator says that the firmware failed
+ *  "log.resources": -ENOMEM, ERR_CRYPTO
+ *
+ * The end of a log that was cut between two events does not show here, but in its replay.
  */
 int eventlog_parse(const uint8_t *log, size_t n, uint16_t bank, struct eventlog **out,
 		   const char **id, struct fault *f) MUST_CHECK;
 void eventlog_free(struct eventlog *l);
 
+/* The events behind the header, EV_NO_ACTION (never measured) among them; NULL for an I beyond. */
 size_t eventlog_count(const struct eventlog *l);
 const struct event *eventlog_event(const struct eventlog *l, size_t i);
 
-/* 1 if the event's data (or the part that the profile says) hashes to its digest: only then does it
- * say something.  Never for images (Authenticode), EV_IPL and blobs. */
+/*
+ * 1 if event I's data hashes to its digest, all of it: only then does the data say something.  0
+ * for other data, for the types where it never does (images, whose digest is Authenticode's,
+ * EV_IPL, blobs), and where the hash cannot be worked out.  EV_EFI_VARIABLE_BOOT depends on the
+ * firmware.
+ */
 int eventlog_data_measured(const struct eventlog *l, size_t i);
+
+/*
+ * 1 if event I is measured and stands before its PCR's separator (PCRs 0 to 7; 0 for others): then
+ * the firmware measured it.  What comes behind anyone may have extended who ran later, with a
+ * digest and a type of his choice.
+ */
+int eventlog_by_firmware(const struct eventlog *l, size_t i);
 
 /* What the PCRs 0 to 16 would be after this log: all of them, with the reset value (and the startup
  * locality's in PCR 0) where there is no event.  ERR_CRYPTO. */

@@ -11,8 +11,8 @@
 
 #include "base/err.h"
 
-#define FINDINGS_MAX	    64
-#define FINDING_TEXT_MAX    320
+#define FINDINGS_MAX	 64
+#define FINDING_TEXT_MAX 320
 
 enum finding_verdict {
 	FINDING_OK,
@@ -33,8 +33,8 @@ struct findings {
 
 /*
  * Add a finding; ID must be in the table (abort() if not: a broken invariant).  More than
- * FINDINGS_MAX are dropped, but a failure replaces the last OK then.  The text is cut to its bound
- * and made printable.
+ * FINDINGS_MAX are dropped, but a failure then replaces the last OK, or the last UNKNOWN where
+ * there is none.  The text is cut to its bound and made printable ASCII.
  */
 void finding_add(struct findings *list, const char *id, enum finding_verdict verdict,
 		 const char *fmt, ...) PRINTF_LIKE(4, 5);

@@ -4,6 +4,12 @@
  * "swtpm:path=...".  Keys are made afresh from pinned templates; nothing is made persistent, and
  * everything loaded is flushed.  A direct swtpm has three transient slots only.
  *
+ * The TSS2 writes its own log to stderr, which a library must not silence for its process: main()
+ * does, before its first call here, with setenv("TSS2_LOG", "all+none", 0).
+ *
+ * Commands and answers are not encrypted on their way to the TPM: who can listen on its bus while
+ * the host runs learns what hosttpm_ecdh() gives.
+ *
  * May be used by: attest/, cli/, the host's attestation daemon; never a guardian.
  */
 #ifndef SHIELDVM_ATTEST_HOSTTPM_H
@@ -24,11 +30,15 @@ void hosttpm_close(struct hosttpm *t);
 
 /* What an enrolment needs. */
 struct hosttpm_identity {
-	struct buf ek_pub, ak_pub;		       /* TPMT_PUBLIC, marshalled */
-	unsigned n_certs;			       /* EK certificate first, then its chain's */
-	struct buf certs[HOSTTPM_CERTS_MAX];	       /* DER */
+	struct buf ek_pub, ak_pub;	     /* TPMT_PUBLIC, marshalled */
+	unsigned n_certs;		     /* EK certificate first, then its chain's */
+	struct buf certs[HOSTTPM_CERTS_MAX]; /* DER */
 };
 void hosttpm_identity_done(struct hosttpm_identity *id);
+
+/* The EK: the first of P-256, P-384, RSA-2048 that has a certificate in the TPM's NV memory, by the
+ * TCG's default template; P-256 and no certificates where there is none.  -EIO, ERR_STATE,
+ * ERR_FORMAT, ERR_LIMIT; OUT is untouched on failure. */
 int hosttpm_identity(struct hosttpm *t, struct hosttpm_identity *out, struct fault *f) MUST_CHECK;
 
 /* TPM2_ActivateCredential: the secret that was made for this EK and AK.  BLOB is TPM2B_ID_OBJECT,

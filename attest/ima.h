@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The kernel's integrity measurement list (IMA; Documentation/security/IMA-templates.rst), in its
- * binary form (securityfs: ima/binary_runtime_measurements), read strictly and replayed into PCR 10.
+ * binary form (securityfs: ima/binary_runtime_measurements), read strictly and replayed into
+ * PCR 10.
  *
  * PCR 10 goes on growing between quote and log, so a list is good if one of its prefixes replays to
  * the quoted value; what is behind that prefix proves nothing and is not shown.
@@ -38,26 +39,40 @@ struct ima_entry {
 
 struct ima;
 
-/* Parse the N bytes of LIST, which must outlive *OUT.  *ID on failure: "ima.format", "ima.size",
- * "ima.template", "ima.pcr" ....  As eventlog_parse(). */
+/*
+ * Parse the N bytes of LIST, which must outlive *OUT.  Nothing is accepted in part.  On failure *ID
+ * is the finding's id:
+ *
+ *  "ima.size", ERR_LIMIT: the list or a name is larger than the maxima above
+ *  "ima.count", ERR_LIMIT: more entries than the maximum
+ *  "ima.truncated", ERR_TRUNCATED: it ends within an entry
+ *  "ima.pcr", ERR_FORMAT: an entry of another PCR than 10
+ *  "ima.template", ERR_VERSION: a template that is none of those above
+ *  "ima.algorithm", ERR_VERSION: a digest of an algorithm that crypto/hash.h has not
+ *  "ima.format", ERR_FORMAT: template data that is not in its one form
+ *  "ima.digest", ERR_AUTH: the list's digest is not that of the template data
+ *  "ima.resources": -ENOMEM, ERR_CRYPTO
+ */
 int ima_parse(const uint8_t *list, size_t n, struct ima **out, const char **id,
 	      struct fault *f) MUST_CHECK;
 void ima_free(struct ima *l);
 
 /*
- * The shortest prefix of L that replays to QUOTED, PCR 10 of BANK: its number of entries in *N, to
- * which ima_count() is set.  ERR_AUTH if there is none ("ima.replay").
+ * The shortest prefix of L, not empty, that replays to QUOTED, PCR 10 of BANK: its number of
+ * entries in *N, to which ima_count() is set.  ERR_AUTH if there is none ("ima.replay"; L is
+ * unchanged), ERR_VERSION for an unknown bank, ERR_CRYPTO.  In time that grows with the list.
  */
 int ima_match(struct ima *l, uint16_t bank, const uint8_t *quoted, size_t *n,
 	      struct fault *f) MUST_CHECK;
 
-size_t ima_count(const struct ima *l); /* of what matched; all before ima_match() */
+/* The entries that matched; all before ima_match().  NULL for an I beyond. */
+size_t ima_count(const struct ima *l);
 const struct ima_entry *ima_at(const struct ima *l, size_t i);
 
 /*
  * The first entry must be boot_aggregate, the hash over the quoted PCRs 0 to 9 (SHA-1: 0 to 7) of
  * its own algorithm's bank.  0; ERR_AUTH ("ima.boot-aggregate"); ERR_VERSION if it is of another
- * bank than PCRS.
+ * bank than PCRS, ERR_STATE if PCRS lacks one of them, ERR_CRYPTO.
  */
 int ima_check_aggregate(const struct ima *l, const struct pcrs *pcrs, struct fault *f) MUST_CHECK;
 

@@ -10,7 +10,14 @@
 
 #include "crypto/hash.h"
 
-#define PCR_COUNT 24
+#define PCR_COUNT	 24
+
+/*
+ * The PCRs that go on changing while a host runs, or that may: 10 is IMA's, 11, 12, 13 and 15 are
+ * extended by the running system (UAPI Group, "Linux TPM PCR Registry").  A quote covers them like
+ * any other; a key is never bound to them, since the next measurement would end its use.
+ */
+#define PCR_RUNNING_MASK ((1u << 10) | (1u << 11) | (1u << 12) | (1u << 13) | (1u << 15))
 
 struct pcrs {
 	uint16_t bank; /* HASH_SHA256 ... */

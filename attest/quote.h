@@ -14,6 +14,7 @@
 
 #include "attest/finding.h"
 #include "attest/pcr.h"
+#include "crypto/credential.h"
 
 #define TPM_PUBLIC_MAX	  1024 /* bytes of a marshalled TPMT_PUBLIC */
 #define TPM_ATTEST_MAX	  2048 /* of a TPMS_ATTEST */
@@ -26,20 +27,30 @@ struct blob {
 	size_t n;
 };
 
-/* TPMT_PUBLIC -> its name (nameAlg SHA-256 only).  ERR_FORMAT, ERR_TRAILING. */
+/* TPMT_PUBLIC -> its name (nameAlg SHA-256 only).  ERR_FORMAT, ERR_TRAILING,
+ * ERR_LIMIT. */
 int tpm_name(struct blob pub, uint8_t name[static TPM_NAME_BYTES], struct fault *f) MUST_CHECK;
 
 /* The AK: restricted, fixedTPM, fixedParent, sensitiveDataOrigin, sign and no decrypt; P-256 with
- * ECDSA/SHA-256 or RSA-2048 with RSASSA/SHA-256.  Else ERR_POLICY ("ak.attributes"). */
+ * ECDSA/SHA-256 or RSA-2048 with RSASSA/SHA-256.  Else ERR_POLICY ("ak.attributes"; "ak.format"
+ * when it cannot be read). */
 int ak_check(struct blob pub, const char **id, struct fault *f) MUST_CHECK;
 
 /*
  * The PCR-bound key: P-256 ECDH, decrypt, fixedTPM, fixedParent, sensitiveDataOrigin, no
- * userWithAuth, no sign, no restricted, and authPolicy equal to PolicyPCR of exactly the PCRs in
- * PCRS.mask with PCRS' values ("key.attributes", "key.policy").  Gives its point.
+ * userWithAuth, no sign, no restricted ("key.attributes"; "key.format"), and authPolicy equal to
+ * PolicyPCR of exactly the PCRs in PCRS->mask that are not in PCR_RUNNING_MASK, at least one, with
+ * PCRS' values
+ * ("key.policy").  Gives its point.
  */
 int bk_check(struct blob pub, const struct pcrs *pcrs, uint8_t x[static 32], uint8_t y[static 32],
 	     const char **id, struct fault *f) MUST_CHECK;
+
+/* The EK: restricted, fixedTPM, fixedParent, sensitiveDataOrigin, decrypt and no sign, with what
+ * TPM2_MakeCredential needs to know of it; RSA-2048, P-256 or P-384.  "ek.attributes", "ek.format".
+ */
+int ek_check(struct blob pub, struct credential_ek *ek, const char **id,
+	     struct fault *f) MUST_CHECK;
 
 struct quote_clock {
 	uint32_t reset_count, restart_count;
@@ -50,8 +61,8 @@ struct quote_clock {
 
 /*
  * Verify ATTEST with SIGNATURE (TPMT_SIGNATURE) by AK: signature, magic, type, extraData, pcrSelect
- * exactly PCRS->mask of PCRS->bank, nothing behind, pcrDigest over PCRS' values.  *ID on failure, in
- * this order: "quote.signature", "quote.magic", "quote.type", "quote.nonce", "quote.selection",
+ * exactly PCRS->mask of PCRS->bank, nothing behind, pcrDigest over PCRS' values.  *ID on failure,
+ * in this order: "quote.signature", "quote.magic", "quote.type", "quote.nonce", "quote.selection",
  * "quote.trailing", "quote.digest"; "quote.format" when it cannot be read.
  */
 int quote_verify(struct blob ak, struct blob attest, struct blob signature,

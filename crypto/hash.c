@@ -11,10 +11,10 @@ static const struct {
 	const char *name;
 	const EVP_MD *(*md)(void);
 } HASHES[] = {
-	{HASH_SHA1, 20, "sha1", EVP_sha1},
-	{HASH_SHA256, 32, "sha256", EVP_sha256},
-	{HASH_SHA384, 48, "sha384", EVP_sha384},
-	{HASH_SHA512, 64, "sha512", EVP_sha512},
+	{ HASH_SHA1, 20, "sha1", EVP_sha1 },
+	{ HASH_SHA256, 32, "sha256", EVP_sha256 },
+	{ HASH_SHA384, 48, "sha384", EVP_sha384 },
+	{ HASH_SHA512, 64, "sha512", EVP_sha512 },
 };
 #define N_HASHES (sizeof(HASHES) / sizeof(HASHES[0]))
 
@@ -63,6 +63,6 @@ int hash_parts(uint16_t alg, const struct hash_part *parts, size_t n_parts, uint
 int hash_extend(uint16_t alg, uint8_t *value, const uint8_t *digest)
 {
 	size_t n = hash_bytes(alg);
-	struct hash_part parts[] = {{value, n}, {digest, n}};
+	struct hash_part parts[] = { { value, n }, { digest, n } };
 	return hash_parts(alg, parts, 2, value);
 }
