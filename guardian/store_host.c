@@ -42,11 +42,11 @@ void store_host_done(struct store_host *h)
 
 int store_host_fingerprint(const struct store_host *h, uint8_t out[static STORE_FINGERPRINT_BYTES])
 {
-	/* The EK's name and the mode have fixed sizes, and only one of the other two is there. */
+	/* The EK's id and the mode have fixed sizes, and only one of the other two is there. */
 	uint8_t mode = (uint8_t)h->mode;
 	const struct hash_part parts[] = {
 		{ &mode, 1 },
-		{ h->ek_name, sizeof(h->ek_name) },
+		{ h->ek_id, sizeof(h->ek_id) },
 		{ h->ak_pub.data, h->ak_pub.len },
 		{ h->host_key.data, h->host_key.len },
 	};
@@ -94,7 +94,7 @@ static int check_room(struct store *s, struct fault *f)
 int store_host_add(struct store *s, const struct store_host *h, struct fault *f)
 {
 	int tpm = h->mode == STORE_MODE_TPM;
-	struct db_value ek_name = tpm ? db_blob(h->ek_name, sizeof(h->ek_name)) : db_null();
+	struct db_value ek_id = tpm ? db_blob(h->ek_id, sizeof(h->ek_id)) : db_null();
 	struct db_value ek_cert = tpm ? db_blob(h->ek_cert.data, h->ek_cert.len) : db_null();
 	struct db_value ak_pub = tpm ? db_blob(h->ak_pub.data, h->ak_pub.len) : db_null();
 	struct db_value key =
@@ -105,7 +105,7 @@ int store_host_add(struct store *s, const struct store_host *h, struct fault *f)
 	if (rc < 0)
 		return store_fail(s, rc);
 	rc = STORE_RUN(s, SQL_HOST_TAKEN, take_taken, NULL, f, db_blob(h->id, UUID_BYTES),
-		       db_text(h->name), ek_name, ak_pub, key);
+		       db_text(h->name), ek_id, ak_pub, key);
 	if (rc >= 0)
 		rc = check_room(s, f);
 	if (rc < 0)
@@ -113,7 +113,7 @@ int store_host_add(struct store *s, const struct store_host *h, struct fault *f)
 	const struct db_value row[] = { db_blob(h->id, UUID_BYTES),
 					db_text(h->name),
 					db_text(MODES[h->mode]),
-					ek_name,
+					ek_id,
 					ek_cert,
 					ak_pub,
 					key,
@@ -155,7 +155,7 @@ static int read_host(const struct db_value *row, size_t n, struct store_host *h)
 		return ERR_FORMAT;
 	h->mode = (enum store_host_mode)m;
 	h->state = (enum store_host_state)st;
-	if (h->mode == STORE_MODE_TPM && db_get_bytes(&row[4], h->ek_name, sizeof(h->ek_name)) < 0)
+	if (h->mode == STORE_MODE_TPM && db_get_bytes(&row[4], h->ek_id, sizeof(h->ek_id)) < 0)
 		return ERR_FORMAT;
 	if (row[9].type != DB_NULL &&
 	    (db_get_integer(&row[9], &h->decided) < 0 ||

@@ -9,14 +9,14 @@
 
 #include "guardian/store.h"
 
-#define STORE_PENDING_MAX   1024 /* enrolments that nobody has approved */
-#define STORE_EK_NAME_BYTES 34
-#define STORE_EK_CERT_MAX   4096
-#define STORE_AK_PUB_MAX    1024
-#define STORE_HOST_KEY_MAX  1024
+#define STORE_PENDING_MAX  1024 /* enrolments that nobody has approved */
+#define STORE_EK_ID_BYTES  32
+#define STORE_EK_CERT_MAX  4096
+#define STORE_AK_PUB_MAX   1024
+#define STORE_HOST_KEY_MAX 1024
 
 enum store_host_mode {
-	STORE_MODE_TPM,	    /* ek_name, ek_cert, ak_pub */
+	STORE_MODE_TPM,	    /* ek_id, ek_cert, ak_pub */
 	STORE_MODE_HOSTKEY, /* host_key; the weaker assurance */
 };
 enum store_host_state {
@@ -33,10 +33,10 @@ struct store_host {
 	char name[STORE_NAME_MAX];
 	enum store_host_mode mode;
 	enum store_host_state state;
-	uint8_t ek_name[STORE_EK_NAME_BYTES];
-	struct buf ek_cert;	   /* DER */
-	struct buf ak_pub;	   /* TPMT_PUBLIC */
-	struct buf host_key;	   /* public JWK, the one line of jwk_public_text() */
+	uint8_t ek_id[STORE_EK_ID_BYTES]; /* SHA-256 of the key alone: see enrol.h */
+	struct buf ek_cert;		  /* DER */
+	struct buf ak_pub;		  /* TPMT_PUBLIC */
+	struct buf host_key;		  /* public JWK, the one line of jwk_public_text() */
 	int64_t enrolled, decided; /* when it was enrolled; when by whom the state last changed */
 	char decided_by[STORE_NAME_MAX]; /* empty: nobody yet */
 	/* What the TPM's clock said in the last certificate; -1: none yet. */
@@ -48,7 +48,7 @@ void store_host_done(struct store_host *h);
 #define CLEANUP_STORE_HOST CLEANUP(store_host_done)
 
 /*
- * What an admin compares and approves: SHA-256 over mode, EK name, AK and host key.  The same row
+ * What an admin compares and approves: SHA-256 over mode, EK, AK and host key.  The same row
  * with another key has another one.  ERR_CRYPTO.
  */
 int store_host_fingerprint(const struct store_host *h,

@@ -9,7 +9,7 @@
 #include "guardian/store_db.h"
 
 #define HOST_COLUMNS                                                                               \
-	"id, name, mode, state, ek_name, ek_cert, ak_pub, host_key, enrolled, decided, "           \
+	"id, name, mode, state, ek_id, ek_cert, ak_pub, host_key, enrolled, decided, "             \
 	"decided_by, reset_count, restart_count"
 
 const struct store_sql_row STORE_SQL[SQL_COUNT] = {
@@ -38,11 +38,11 @@ const struct store_sql_row STORE_SQL[SQL_COUNT] = {
 	[SQL_ADMIN_FIND] = { "SELECT name, role, fingerprint, added FROM admins WHERE "
 			     "fingerprint = $1",
 			     0, 1 },
-	[SQL_HOST_ADD] = { "INSERT INTO hosts (id, name, mode, state, ek_name, ek_cert, ak_pub, "
+	[SQL_HOST_ADD] = { "INSERT INTO hosts (id, name, mode, state, ek_id, ek_cert, ak_pub, "
 			   "host_key, enrolled) VALUES ($1, $2, $3, 'pending', $4, $5, $6, $7, $8)",
 			   1, 8 },
 	[SQL_HOST_TAKE_OVER] = { "UPDATE hosts SET name = $2, mode = $3, state = 'pending', "
-				 "ek_name = $4, ek_cert = $5, ak_pub = $6, host_key = $7, "
+				 "ek_id = $4, ek_cert = $5, ak_pub = $6, host_key = $7, "
 				 "enrolled = $8, decided = NULL, decided_by = NULL, "
 				 "reset_count = NULL, restart_count = NULL WHERE id = $1 AND "
 				 "state = 'replacing'",
@@ -51,9 +51,9 @@ const struct store_sql_row STORE_SQL[SQL_COUNT] = {
 	[SQL_HOST_EACH] = { "SELECT " HOST_COLUMNS " FROM hosts ORDER BY name", 0, 0 },
 	[SQL_HOST_PENDING] = { "SELECT COUNT(*) FROM hosts WHERE state = 'pending'", 0, 0 },
 	[SQL_HOST_TAKEN] = { "SELECT CASE WHEN id = $1 THEN 0 WHEN name = $2 THEN 1 "
-			     "WHEN ek_name = $3 THEN 2 WHEN ak_pub = $4 THEN 3 ELSE 4 END "
+			     "WHEN ek_id = $3 THEN 2 WHEN ak_pub = $4 THEN 3 ELSE 4 END "
 			     "FROM hosts WHERE (id = $1 AND state <> 'replacing') OR (id <> $1 AND "
-			     "(name = $2 OR ek_name = $3 OR ak_pub = $4 OR host_key = $5)) "
+			     "(name = $2 OR ek_id = $3 OR ak_pub = $4 OR host_key = $5)) "
 			     "ORDER BY 1 LIMIT 1",
 			     0, 5 },
 	[SQL_HOST_DECIDE] = { "UPDATE hosts SET state = $3, decided = $4, decided_by = $5 "
@@ -114,7 +114,7 @@ const char STORE_SCHEMA_SQLITE[] =
 	" name TEXT NOT NULL UNIQUE,"
 	" mode TEXT NOT NULL CHECK (mode IN ('tpm', 'host-key')),"
 	" state TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'revoked', 'replacing')),"
-	" ek_name BLOB UNIQUE CHECK (length(ek_name) = 34),"
+	" ek_id BLOB UNIQUE CHECK (length(ek_id) = 32),"
 	" ek_cert BLOB,"
 	" ak_pub BLOB UNIQUE,"
 	" host_key TEXT UNIQUE,"
@@ -123,9 +123,9 @@ const char STORE_SCHEMA_SQLITE[] =
 	" decided_by TEXT,"
 	" reset_count INTEGER,"
 	" restart_count INTEGER,"
-	" CHECK (mode <> 'tpm' OR (ek_name IS NOT NULL AND ek_cert IS NOT NULL AND"
+	" CHECK (mode <> 'tpm' OR (ek_id IS NOT NULL AND ek_cert IS NOT NULL AND"
 	"  ak_pub IS NOT NULL AND host_key IS NULL)),"
-	" CHECK (mode <> 'host-key' OR (ek_name IS NULL AND ek_cert IS NULL AND"
+	" CHECK (mode <> 'host-key' OR (ek_id IS NULL AND ek_cert IS NULL AND"
 	"  ak_pub IS NULL AND host_key IS NOT NULL)),"
 	" CHECK (state = 'pending' OR (decided IS NOT NULL AND decided_by IS NOT NULL)),"
 	" CHECK ((reset_count IS NULL) = (restart_count IS NULL))) STRICT;"
@@ -133,8 +133,8 @@ const char STORE_SCHEMA_SQLITE[] =
 	" BEGIN SELECT RAISE(ABORT, 'hosts are revoked, never deleted'); END;"
 	"CREATE TRIGGER hosts_id BEFORE UPDATE OF id ON hosts WHEN NEW.id <> OLD.id"
 	" BEGIN SELECT RAISE(ABORT, 'the id of a host never changes'); END;"
-	"CREATE TRIGGER hosts_keys BEFORE UPDATE OF ek_name, ak_pub, host_key, mode ON hosts"
-	" WHEN OLD.state <> 'replacing' AND (NEW.ek_name IS NOT OLD.ek_name OR"
+	"CREATE TRIGGER hosts_keys BEFORE UPDATE OF ek_id, ak_pub, host_key, mode ON hosts"
+	" WHEN OLD.state <> 'replacing' AND (NEW.ek_id IS NOT OLD.ek_id OR"
 	"  NEW.ak_pub IS NOT OLD.ak_pub OR NEW.host_key IS NOT OLD.host_key OR"
 	"  NEW.mode <> OLD.mode)"
 	" BEGIN SELECT RAISE(ABORT, 'the keys of a host change only when it is replaced'); END;"

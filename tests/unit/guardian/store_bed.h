@@ -92,7 +92,7 @@ static inline void bed_host(struct store_host *h, unsigned n)
 	store_host_init(h);
 	memcpy(h->id, &n, sizeof(n));
 	snprintf(h->name, sizeof(h->name), "host-%u", n);
-	memcpy(h->ek_name, &n, sizeof(n));
+	memcpy(h->ek_id, &n, sizeof(n));
 	if (buf_addf(&h->ek_cert, "certificate %u", n) < 0 || buf_addf(&h->ak_pub, "ak %u", n) < 0)
 		abort();
 	h->enrolled = NOW;

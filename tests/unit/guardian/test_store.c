@@ -159,7 +159,7 @@ static void test_a_host_is_itself_alone(void **state)
 		if (TAKEN[i].name)
 			memcpy(two.name, one.name, sizeof(one.name));
 		if (TAKEN[i].ek)
-			memcpy(two.ek_name, one.ek_name, sizeof(one.ek_name));
+			memcpy(two.ek_id, one.ek_id, sizeof(one.ek_id));
 		if (TAKEN[i].ak) {
 			buf_clear(&two.ak_pub);
 			GOOD(buf_add(&two.ak_pub, one.ak_pub.data, one.ak_pub.len));
@@ -224,7 +224,7 @@ static void test_states_of_a_host(void **state)
 	CLEANUP_STORE_HOST struct store_host got, next;
 	store_host_init(&got);
 	bed_host(&next, 1);
-	next.ek_name[33] = 77;
+	next.ek_id[31] = 77;
 	bed_add(s, 1);
 	bed_add(s, 2);
 	REFUSED_TX(s, ERR_STATE, "is approved",
