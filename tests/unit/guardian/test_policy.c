@@ -2,9 +2,11 @@
 /*
  * The policy's document, and baselines: what they hold, and what is another host.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "tests/unit/guardian/host.h"
 #include "tests/unit/test.h"
 
@@ -327,6 +329,44 @@ static void test_a_new_policy_accepts_nobody(void **state)
 	policy_free(p);
 }
 
+/* OVMF's own log of a boot (tests/vectors/attest/real): its variables and images are read, and make
+ * a baseline that it matches. */
+static void test_real_firmware(void **state)
+{
+	CLEANUP_BUF struct buf log = BUF_INIT(EVENTLOG_BYTES_MAX);
+	struct eventlog *parsed = NULL;
+	struct policy *p = NULL;
+	struct pcrs pcrs;
+	const char *id = NULL, *folder = getenv("VECTORS");
+	struct fault f = { 0 };
+	char path[512], about[BASELINE_ABOUT_MAX];
+	enum baseline_kind kind;
+	(void)state;
+	snprintf(path, sizeof(path), "%s/attest/real/ovmf.eventlog", folder ? folder : ".");
+	if (fd_read_file(AT_FDCWD, path, &log, &f) < 0 ||
+	    eventlog_parse(log.data, log.len, HASH_SHA256, &parsed, &id, &f) < 0)
+		fail_msg("%s", f.text);
+	assert_int_equal(eventlog_replay(parsed, &pcrs), 0);
+	struct measured m = { .pcrs = &pcrs, .log = parsed, .proven = 0x7bff };
+	struct findings *list = calloc(1, sizeof(*list));
+	assert_int_equal(policy_new(&p), 0);
+	if (policy_learn(p, "ovmf", BASELINE_STRUCTURED, &m, &f) < 0)
+		fail_msg("%s", f.text);
+	assert_string_equal(policy_baseline(p, 0, &kind, about), "ovmf");
+	assert_non_null(strstr(about, "4 variables, 1 authorities, 1 revocations"));
+	policy_judge(p, &m, list);
+	assert_int_equal(findings_get(list, "boot.secure-boot")->verdict, FINDING_OK);
+	assert_int_equal(findings_get(list, "boot.full")->verdict, FINDING_OK);
+	assert_int_equal(findings_get(list, "boot.firmware-debug")->verdict, FINDING_OK);
+	/* It booted a unified kernel image. */
+	assert_int_equal(findings_get(list, "kernel.lockdown")->verdict, FINDING_UNKNOWN);
+	assert_non_null(strstr(findings_get(list, "kernel.lockdown")->evidence, "unified"));
+	assert_int_equal(findings_get(list, "baseline.match")->verdict, FINDING_OK);
+	free(list);
+	policy_free(p);
+	eventlog_free(parsed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -339,6 +379,7 @@ int main(void)
 		cmocka_unit_test(test_what_cannot_be_learned),
 		cmocka_unit_test(test_demands),
 		cmocka_unit_test(test_a_new_policy_accepts_nobody),
+		cmocka_unit_test(test_real_firmware),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
