@@ -65,7 +65,8 @@ struct quote_clock {
  * Verify ATTEST with SIGNATURE (TPMT_SIGNATURE) by AK: signature, magic, type, extraData, pcrSelect
  * exactly PCRS->mask of PCRS->bank, nothing behind, pcrDigest over PCRS' values.  *ID on failure,
  * in this order: "quote.signature", "quote.magic", "quote.type", "quote.nonce", "quote.selection",
- * "quote.trailing", "quote.digest"; "quote.format" when it cannot be read.
+ * "quote.trailing", "quote.digest"; "quote.format" when it cannot be read, and ak_check()'s ids, by
+ * which AK is held first.
  */
 int quote_verify(struct blob ak, struct blob attest, struct blob signature,
 		 const uint8_t extra[static QUOTE_EXTRA_BYTES], const struct pcrs *pcrs,

@@ -24,7 +24,7 @@ struct suite {
 static const struct suite KEM = { KEM_SUITE, sizeof(KEM_SUITE) };
 static const struct suite HPKE = { HPKE_SUITE, sizeof(HPKE_SUITE) };
 
-/* LabeledExtract() without salt: HMAC-SHA256, keyed with 32 zeros, of the labelled IKM. */
+/* LabeledExtract(): HMAC-SHA256, keyed with the salt (32 zeros without), of the labelled IKM. */
 static int extract(struct suite suite, const uint8_t *salt, size_t salt_n, const char *label,
 		   struct hpke_text ikm, uint8_t out[static 32])
 {
