@@ -125,7 +125,6 @@ static enum finding_verdict full_boot(const struct measured *m, const struct cmd
 static enum finding_verdict iommu(const struct measured *m, const struct cmdline *c,
 				  char text[static FINDING_TEXT_MAX])
 {
-	char v[VALUE_MAX];
 	if (!proven(m, 7))
 		return no_log(text, 7);
 	if (firmware_said(m, 7, "DMA Protection Disabled"))
@@ -137,16 +136,17 @@ static enum finding_verdict iommu(const struct measured *m, const struct cmdline
 	for (size_t i = 0; i < c->n; i++) {
 		static const char *const NAMES[] = { "iommu", "intel_iommu", "amd_iommu" };
 		for (size_t k = 0; k < 3; k++) {
-			value(c, i, NAMES[k], v);
-			if (strncmp(v, "off", 3) == 0 || strcmp(v, "pt") == 0)
-				return say(text, FINDING_FAILED, "%s=%s (PCR %u)", NAMES[k], v,
+			if (cmdline_says(c, i, NAMES[k], "off") ||
+			    cmdline_says(c, i, NAMES[k], "pt"))
+				return say(text, FINDING_FAILED,
+					   "%s is off or passes through (PCR %u)", NAMES[k],
 					   c->pcr);
 		}
-		if (strcmp(value(c, i, "iommu.passthrough", v), "1") == 0)
+		if (cmdline_says(c, i, "iommu.passthrough", "1"))
 			return say(text, FINDING_FAILED, "iommu.passthrough=1 (PCR %u)", c->pcr);
-		int here = strncmp(value(c, i, "intel_iommu", v), "on", 2) == 0;
-		here |= strcmp(value(c, i, "amd_iommu", v), "force_enable") == 0;
-		here |= strcmp(value(c, i, "iommu", v), "force") == 0;
+		int here = cmdline_says(c, i, "intel_iommu", "on") ||
+			   cmdline_says(c, i, "amd_iommu", "force_enable") ||
+			   cmdline_says(c, i, "iommu", "force");
 		on &= here;
 	}
 	if (on)
@@ -213,13 +213,17 @@ static enum finding_verdict ima_appraise(const struct measured *m, const struct 
 		return no_cmdline(c, text);
 	for (size_t i = 0; i < c->n; i++) {
 		value(c, i, "ima_appraise", v);
-		if (v[0] && strcmp(v, "enforce") != 0)
-			return say(text, FINDING_FAILED, "ima_appraise=%s (PCR %u)", v, c->pcr);
-		value(c, i, "ima_policy", v);
-		on &= strstr(v, "appraise_tcb") || strstr(v, "secure_boot");
+		if ((v[0] && strcmp(v, "enforce") != 0) ||
+		    cmdline_says(c, i, "ima_appraise", "off") ||
+		    cmdline_says(c, i, "ima_appraise", "log") ||
+		    cmdline_says(c, i, "ima_appraise", "fix"))
+			return say(text, FINDING_FAILED,
+				   "ima_appraise= is not enforce alone (PCR %u)", c->pcr);
+		on &= cmdline_says(c, i, "ima_policy", "appraise_tcb") ||
+		      cmdline_says(c, i, "ima_policy", "secure_boot");
 	}
 	if (on)
-		return say(text, FINDING_OK, "ima_policy=%s (PCR %u)", v, c->pcr);
+		return say(text, FINDING_OK, "ima_policy= appraises (PCR %u)", c->pcr);
 	return say(text, FINDING_UNKNOWN,
 		   "no ima_policy= with appraise_tcb or secure_boot on the kernel's command line;"
 		   " a policy that was loaded later is not shown");
@@ -260,13 +264,12 @@ static int kexec_seen(const struct measured *m)
 	return 0;
 }
 
-/* 1 if memory is reserved for a crash kernel. */
+/* 1 if memory may be reserved for a crash kernel. */
 static int crash_kernel(const struct cmdline *c)
 {
-	char v[VALUE_MAX];
+	/* Even crashkernel=0 may be one of several. */
 	for (size_t i = 0; i < c->n; i++) {
-		value(c, i, "crashkernel", v);
-		if (v[0] && strcmp(v, "0") != 0)
+		if (has(c, i, "crashkernel"))
 			return 1;
 	}
 	return 0;

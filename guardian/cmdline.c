@@ -173,12 +173,11 @@ static const char *word_end(const char *p)
 	return p;
 }
 
-const char *cmdline_value(const struct cmdline *c, size_t i, const char *name, char *value,
-			  size_t size)
+/* The value of the next parameter NAME from P on, and where to go on; NULL if there is none. */
+static const char *next_value(const char *p, const char *name, char *value, size_t size)
 {
-	const char *found = NULL;
 	size_t n = strlen(name);
-	for (const char *p = c->text[i], *end; *p; p = end) {
+	for (const char *end; *p; p = end) {
 		while (*p == ' ' || *p == '\t')
 			p++;
 		/* The kernel takes a whole quoted word as well. */
@@ -198,7 +197,33 @@ const char *cmdline_value(const struct cmdline *c, size_t i, const char *name, c
 				value[out++] = *rest;
 		}
 		value[out] = '\0';
-		found = value;
+		return end;
 	}
+	return NULL;
+}
+
+const char *cmdline_value(const struct cmdline *c, size_t i, const char *name, char *value,
+			  size_t size)
+{
+	const char *found = NULL;
+	for (const char *p = c->text[i]; (p = next_value(p, name, value, size));)
+		found = value;
 	return found;
+}
+
+int cmdline_says(const struct cmdline *c, size_t i, const char *name, const char *word)
+{
+	char value[CMDLINE_BYTES_MAX];
+	size_t n = strlen(word);
+	for (const char *p = c->text[i]; (p = next_value(p, name, value, sizeof(value)));) {
+		for (const char *v = value;; v++) {
+			size_t length = strcspn(v, ",|");
+			if (length == n && memcmp(v, word, n) == 0)
+				return 1;
+			v += length;
+			if (!*v)
+				break;
+		}
+	}
+	return 0;
 }

@@ -36,4 +36,8 @@ void cmdline_find(const struct measured *m, struct cmdline *out);
 const char *cmdline_value(const struct cmdline *c, size_t i, const char *name, char *value,
 			  size_t size);
 
+/* 1 if WORD is in the value of a parameter NAME in text I, whichever of several: values are lists,
+ * with ',' or '|' between their words. */
+int cmdline_says(const struct cmdline *c, size_t i, const char *name, const char *word);
+
 #endif
