@@ -28,8 +28,8 @@
 #include "crypto/channel.h"
 #include "crypto/protector.h"
 
-#define DISKS_MAX   8  /* of one VM */
-#define DISKS_SLOTS 66 /* that poll(2) gets: RLIMIT_NOFILE must not be less */
+#define DISKS_MAX   8	/* of one VM */
+#define DISKS_SLOTS 130 /* that poll(2) gets: RLIMIT_NOFILE must not be less */
 
 struct disks;
 

@@ -41,7 +41,7 @@
 #include "migration/word.h"
 
 #define LIVE_MORE_MAX 16  /* channels beside the first */
-#define LIVE_SLOTS    103 /* that poll(2) gets: RLIMIT_NOFILE must not be less */
+#define LIVE_SLOTS    167 /* that poll(2) gets: RLIMIT_NOFILE must not be less */
 
 struct live;
 

@@ -6,7 +6,8 @@
  * A place has one channel (migration/wire.h): either one of the attempt's, with its number, or
  * somebody's who is in the handshake.  Of those there are at most WIRES_OPENING at a time.  When
  * there are as many, the one that came first gives way, but not before WIRES_SILENT_MS, or
- * WIRES_SPOKEN_MS if it has sent anything: until then nobody is accepted.
+ * WIRES_SPOKEN_MS if it has sent anything: until then nobody is accepted.  The times are for a
+ * true one on a busy machine, whose libvirt has connected and not yet told QEMU to begin.
  *
  * May be used by: migration/, by one thread for each array.  System calls: accept4, socket,
  * connect, socketpair, setsockopt, fcntl, and those of migration/wire.h.
@@ -20,9 +21,9 @@
 
 #include "migration/wire.h"
 
-#define WIRES_OPENING	8
-#define WIRES_SILENT_MS 20
-#define WIRES_SPOKEN_MS 500
+#define WIRES_OPENING	24
+#define WIRES_SILENT_MS 60
+#define WIRES_SPOKEN_MS 1500
 
 struct place {
 	struct wire *wire;

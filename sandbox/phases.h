@@ -40,7 +40,7 @@
 
 struct isolation; /* sandbox/isolate.h */
 
-#define PHASES_NOFILE 128 /* descriptors a worker or broker may have; poll(2) takes as many */
+#define PHASES_NOFILE 192 /* descriptors a worker or broker may have; poll(2) takes as many */
 
 /*
  * Threads and processes of a VM's uid.  One VM has up to nine (broker, guard, worker, and its

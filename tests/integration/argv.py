@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Domains out of tests/integration/argv, and vectors out of command lines that libvirt printed.
 
-argv.py plan OUT                one plain domain per feature in OUT, and OUT/plan: a line each of
+argv.py plan OUT TSC            one plain domain per feature in OUT, and OUT/plan: a line each of
                                 LANE NAME DOMAIN runs|qemu|refused REGEX-OR-RULE LIBVIRT-REGEX ALLOWED...
-                                ("-" for nothing), separated by tabs
+                                ("-" for nothing), separated by tabs; TSC: the frequency of the host's, in Hz
 argv.py add NAME SHIELDED OUT   feature NAME put into a domain that is shielded already
 argv.py vectors FOLDER OUT      FOLDER's command lines (*.command) as vectors in OUT (*.args), a
                                 newline after each argument
@@ -52,7 +52,7 @@ def put_in(domain, feature):
     return domain
 
 
-def plan(out):
+def plan(out, tsc):
     with open(os.path.join(out, "plan"), "w", encoding="utf-8") as lines:
         for number, feature in enumerate(features()):
             lane = str(number % LANES + 1)
@@ -68,7 +68,7 @@ def plan(out):
                 put_in(domain, feature)
             text = ET.tostring(domain, encoding="unicode")
             with open(os.path.join(out, name + ".plain.xml"), "w", encoding="utf-8") as f:
-                f.write(text.replace(IMAGES, IMAGES + lane + "/"))
+                f.write(text.replace(IMAGES, IMAGES + lane + "/").replace("HOST-TSC", tsc))
             row = [lane, name, domain.find("name").text, how, what, feature.get("libvirt", "-"), feature.get("allow", "-")]
             lines.write("\t".join(row) + "\n")
 

@@ -115,8 +115,8 @@ until_true 10 grep -q "^$broker before" /run/bed/watch || fail "the watch ends: 
 figure "$worker"
 printf '# worker: PSS %s kB, at most %s; descriptors %s, at most %s; CPU %s ms\n' \
 	"$before" "$most" "$descriptors" "$descriptors_most" "$cpu"
-check 'the worker takes no more memory than eight handshakes' test $((most - before)) -le 2048
-check '... and no more descriptors' test $((descriptors_most - descriptors)) -le 12
+check 'the worker takes no more memory than two dozen handshakes' test $((most - before)) -le 4096
+check '... and no more descriptors' test $((descriptors_most - descriptors)) -le 28
 figure "$broker"
 printf '# broker: PSS %s kB, at most %s; descriptors %s, at most %s; CPU %s ms\n' \
 	"$before" "$most" "$descriptors" "$descriptors_most" "$cpu"
