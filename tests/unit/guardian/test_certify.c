@@ -177,6 +177,15 @@ static void test_what_changes_meanwhile_counts(void **state)
 	DONE(admin_policy(&g, ANNA, "{}", 2, 1, NOW, &generation, &why));
 	REFUSES("certificate.floor", certify_finish(&g, &c, &v, NOW, &der, &cert, &why));
 
+	/* The floor itself counts, one below it does not. */
+	DONE(attest(1, &why));
+	DONE(certify_finish(&g, &c, &v, NOW, &der, &cert, &why));
+	assert_int_equal(cert.generation, 3);
+	der.len = 0;
+	cert.generation = 99;
+	DONE(admin_policy(&g, ANNA, "{}", 2, 1, NOW, &generation, &why));
+	REFUSES("certificate.floor", certify_finish(&g, &c, &v, NOW, &der, &cert, &why));
+
 	DONE(attest(2, &why));
 	DONE(admin_revoke(&g, ANNA, bed_id(2), NOW, &why));
 	REFUSES("host.revoked", certify_finish(&g, &c, &v, NOW, &der, &cert, &why));
