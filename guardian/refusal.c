@@ -35,6 +35,7 @@ static const struct {
 	{ "certificate.invalid", "Attest again." },
 	{ "certificate.expired", "Attest again." },
 	{ "certificate.host", "Each host shows its own certificate." },
+	{ "certificate.worker", "Attest again, for the worker that is to have the key." },
 	{ "certificate.reset", "Attest again: the certificate is from before a restart." },
 	{ "certificate.floor", "Attest again: the guardian's policy has changed since." },
 	{ "certificate.assurance", "Start the VM on a host with a TPM, or ask its owner." },

@@ -180,7 +180,7 @@ static void test_time_host_and_ca(void **state)
 	refused(ca, der.data, der.len, issued.not_after + 5, ERR_POLICY, "attest again");
 	refused(ca, der.data, der.len, NOW - HEALTHCERT_SKEW - 1, ERR_POLICY, "clock is wrong");
 	issued.host[15]++;
-	refused(ca, der.data, der.len, NOW, ERR_AUTH, "another host's");
+	refused(ca, der.data, der.len, NOW, ERR_RECIPIENT, "another host's");
 	issued.host[15]--;
 	refused(ca, large, sizeof(large), NOW, ERR_LIMIT, "at most");
 	refused(ca, der.data, 0, NOW, ERR_FORMAT, "not a certificate");
