@@ -498,7 +498,10 @@ static void test_the_release_log_is_never_changed(void **state)
 	GOOD(store_log_each(s, VM, 1, 1, collect, &all, &f));
 	assert_string_equal(buf_cstr(&all), "2=c 3=d 1=b ");
 
-	static const char *const CHANGES[] = {
+	static const char UPSERT[] =
+		"INSERT INTO release_log SELECT vm, 2, hash, 'x' FROM release_log "
+		"WHERE seq = 2 ON CONFLICT DO UPDATE SET statement = 'x'";
+	const char *const CHANGES[] = {
 		"UPDATE release_log SET statement = 'x' WHERE seq = 2",
 		"UPDATE release_log SET seq = 9 WHERE seq = 3",
 		"UPDATE release_log SET vm = x'beef0000000000000000000000000000' WHERE seq = 3",
@@ -507,8 +510,7 @@ static void test_the_release_log_is_never_changed(void **state)
 		"REPLACE INTO release_log SELECT vm, seq, hash, 'x' FROM release_log WHERE seq = 2",
 		"INSERT INTO release_log SELECT vm, 0, hash, 'x' FROM release_log WHERE seq = 2",
 		"INSERT INTO release_log SELECT vm, 9, hash, 'x' FROM release_log WHERE seq = 2",
-		"INSERT INTO release_log SELECT vm, 2, hash, 'x' FROM release_log WHERE seq = 2 "
-		"ON CONFLICT DO UPDATE SET statement = 'x'",
+		UPSERT,
 	};
 	for (size_t i = 0; i < sizeof(CHANGES) / sizeof(CHANGES[0]); i++) {
 		const char *said = raw(CHANGES[i]);
