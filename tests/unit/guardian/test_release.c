@@ -243,7 +243,7 @@ static void enrol(struct swtpm_bed *bed, struct hosttpm *tpm, const struct hostt
 	assert_int_equal(system(line), 0);
 	snprintf(name, sizeof(name), "%s/issuer.der", bed->folder);
 	GOOD(fd_read_file(AT_FDCWD, name, &issuer, &f));
-	swtpm_bed_roots(bed, &pem);
+	swtpm_bed_cert(bed, "swtpm-localca-rootca-cert.pem", &pem);
 	GOOD(ekcert_roots_parse((const char *)pem.data, pem.len, &roots, &f));
 	const struct hash_part chain = { issuer.data, issuer.len };
 	struct enrolment e = {
