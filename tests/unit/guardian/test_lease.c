@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
@@ -519,6 +520,64 @@ static void test_a_killed_guardian_leaves_no_lease_without_a_record(void **state
 	assert_true(all > 0);
 }
 
+/* A database that is full, in a child: what it refuses is not done, and goes once there is room. */
+static int start_when_full(void)
+{
+	struct lease_grant grant = { .token = 99 };
+	struct refusal why = { 0 }, then = { 0 };
+	struct lease_ask ask = ask_of(1, 0);
+	struct rlimit limit;
+	struct store_vm v;
+	signal(SIGXFSZ, SIG_IGN);
+	if (store_open(path, &g.store, NULL) < 0 || getrlimit(RLIMIT_FSIZE, &limit) < 0)
+		return 1;
+	rlim_t lifted = limit.rlim_cur;
+	limit.rlim_cur = 0;
+	if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
+		return 2;
+	if (lease_start(&g, &ask, NOW, &grant, &why) >= 0 ||
+	    strcmp(why.id, "guardian.store") != 0 || grant.token != 99)
+		return 3;
+	if (store_vm_get(g.store, VM, &v, NULL) != -ENOENT)
+		return 4;
+	limit.rlim_cur = lifted;
+	if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
+		return 5;
+	if (lease_start(&g, &ask, NOW, &grant, &then) < 0 || grant.token != 1)
+		return 6;
+	return bed_records(VM) == 1 ? 0 : 7;
+}
+
+static void test_a_full_or_locked_database_releases_nothing(void **state)
+{
+	(void)state;
+	int status;
+	struct lease_grant grant = { .token = 99 };
+	store_close(g.store);
+	g.store = NULL;
+	fflush(NULL);
+	pid_t pid = fork();
+	if (pid == 0) {
+		alarm(60);
+		_exit(start_when_full());
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	g.store = bed_open();
+	struct store *other = bed_open();
+	GOOD(store_begin(other, &f));
+	struct refusal why = { 0 };
+	assert_int_equal(start(1, 0, NOW, &grant, &why), -EBUSY);
+	assert_string_equal(why.id, "guardian.store");
+	assert_int_equal(grant.token, 99);
+	store_close(other);
+	why = (struct refusal){ 0 };
+	assert_int_equal(start(1, 0, NOW, &grant, &why), 0);
+	assert_int_equal(grant.token, 2);
+	log_is(VM, "release/1/0/1 release/2/0/1 ");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, done)
 
 int main(void)
@@ -531,6 +590,7 @@ int main(void)
 		TEST(test_an_expired_lease_is_taken_back_by_a_word),
 		TEST(test_older_state_takes_a_ticket),
 		TEST(test_without_a_record_nothing_is_released),
+		TEST(test_a_full_or_locked_database_releases_nothing),
 		TEST(test_two_guardians_never_give_two_leases),
 		TEST(test_a_killed_guardian_leaves_no_lease_without_a_record),
 	};
