@@ -64,6 +64,9 @@ static int check_certificate(const struct guardian *g, const struct healthcert *
 	if ((h.mode == STORE_MODE_TPM) != (cert->assurance == HEALTHCERT_TPM))
 		return refuse(why, "host.changed", ERR_STATE,
 			      "the host was enrolled in another way meanwhile");
+	if (cert->not_before < h.decided)
+		return refuse(why, "host.changed", ERR_STATE,
+			      "the certificate is older than the host's approval");
 	if (h.mode == STORE_MODE_TPM &&
 	    (h.reset_count != cert->reset_count || h.restart_count != cert->restart_count))
 		return refuse(why, "certificate.reset", ERR_STATE,

@@ -19,8 +19,9 @@ const struct store_sql_row STORE_SQL[SQL_COUNT] = {
 	[SQL_NONCE_PRUNE] = { "DELETE FROM nonces WHERE expires <= $1", 1, 1 },
 	[SQL_CERTIFICATE_PRUNE] = { "DELETE FROM certificates WHERE not_after <= $1", 1, 1 },
 	[SQL_FORGOTTEN_GET] = { "SELECT forgotten FROM guardian WHERE one = 1", 0, 0 },
-	[SQL_FORGOTTEN_SET] = { "UPDATE guardian SET forgotten = $1 WHERE one = 1 AND "
-				"forgotten < $1",
+	[SQL_FORGOTTEN_SET] = { "UPDATE guardian SET forgotten = (SELECT MAX(expires) FROM nonces "
+				"WHERE expires <= $1) WHERE one = 1 AND forgotten < (SELECT "
+				"COALESCE(MAX(expires), 0) FROM nonces WHERE expires <= $1)",
 				1, 1 },
 	[SQL_POLICY_ADD] = { "INSERT INTO policies (generation, policy, added, added_by) VALUES "
 			     "($1, $2, $3, $4)",

@@ -266,6 +266,34 @@ static void test_only_a_good_certificate_starts(void **state)
 	DONE(lease_start(&g, &ask, NOW, &grant, &why));
 }
 
+/* A host that was replaced: what its old TPM was certified no longer counts, whatever the new one's
+ * counts are. */
+static void test_a_replaced_host_starts_anew(void **state)
+{
+	(void)state;
+	uint8_t print[STORE_FINGERPRINT_BYTES];
+	struct lease_grant grant;
+	CLEANUP_BUF struct buf old = BUF_INIT(HEALTHCERT_MAX);
+	CLEANUP_STORE_HOST struct store_host next, row;
+	GOOD(buf_add(&old, certificate[1].data, certificate[1].len));
+	store_host_init(&row);
+	bed_host(&next, 1);
+	next.ek_id[31] = 7;
+	GOOD(buf_addf(&next.ak_pub, " new"));
+	DONE(admin_replace(&g, ANNA, bed_id(1), NOW + 10, &why));
+	GOOD_TX(g.store, store_host_add(g.store, &next, &f));
+	GOOD(store_host_get(g.store, bed_id(1), &row, &f));
+	GOOD(store_host_fingerprint(&row, print));
+	DONE(admin_approve(&g, ANNA, bed_id(1), print, NOW + 10, &why));
+	struct lease_ask ask = ask_of(1, 0);
+	refused_ask("host.changed", &ask, NOW + 10);
+	certify(1, 1, NOW + 10);
+	ask.certificate = old.data;
+	ask.certificate_bytes = old.len;
+	refused_ask("host.changed", &ask, NOW + 10);
+	DONE(start(1, 0, NOW + 10, &grant, &why));
+}
+
 static void test_the_owner_may_be_content_with_less(void **state)
 {
 	(void)state;
@@ -585,6 +613,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_a_life_of_a_vm),
 		TEST(test_only_a_good_certificate_starts),
+		TEST(test_a_replaced_host_starts_anew),
 		TEST(test_the_owner_may_be_content_with_less),
 		TEST(test_a_revoked_holder_may_only_end),
 		TEST(test_an_expired_lease_is_taken_back_by_a_word),
