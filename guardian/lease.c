@@ -74,7 +74,7 @@ static int check_certificate(const struct guardian *g, const struct healthcert *
 	return 0;
 }
 
-/* The VM's row, or a new one for its owner. */
+/* The VM's row, or a new one. */
 static int get_vm(const struct guardian *g, const struct lease_ask *ask, struct store_vm *v,
 		  struct refusal *why)
 {
@@ -83,36 +83,35 @@ static int get_vm(const struct guardian *g, const struct lease_ask *ask, struct 
 	int rc = jwk_thumbprint(ask->owner, owner);
 	if (rc < 0)
 		return refuse_failed(why, "guardian.keys", rc);
-	rc = store_vm_get(g->store, ask->vm, v, &f);
+	rc = store_vm_get(g->store, ask->vm, owner, v, &f);
 	if (rc == -ENOENT) {
 		*v = (struct store_vm){ .held = 0 };
 		memcpy(v->vm, ask->vm, sizeof(v->vm));
 		memcpy(v->owner, owner, sizeof(v->owner));
 		return 0;
 	}
-	if (rc < 0)
-		return refuse(why, "guardian.store", rc, "%s", f.text);
-	if (strcmp(v->owner, owner) != 0)
-		return refuse(why, "vm.owner", ERR_AUTH,
-			      "the VM is known with another owner key than its protector's");
-	return 0;
+	return rc < 0 ? refuse(why, "guardian.store", rc, "%s", f.text) : 0;
 }
 
-/* The lease of a VM that has one, held by HOST with TOKEN. */
+/* The VM whose lease HOST has with TOKEN. */
 static int get_held(const struct guardian *g, const uint8_t host[static UUID_BYTES],
 		    const uint8_t vm[static UUID_BYTES], int64_t token, struct store_vm *v,
 		    struct refusal *why)
 {
-	int rc = store_vm_get(g->store, vm, v, &why->fault);
-	if (rc == -ENOENT)
-		return refuse_failed(why, "lease.none", rc);
+	int rc = store_vm_held(g->store, vm, host, token, v, &why->fault);
+	return refuse_failed(why, rc == -ENOENT ? "lease.lost" : "guardian.store", rc);
+}
+
+/* V is the VM of OWNER. */
+static int check_owner(const struct store_vm *v, const struct jwk *owner, struct refusal *why)
+{
+	char thumbprint[JWK_THUMBPRINT_SIZE];
+	int rc = jwk_thumbprint(owner, thumbprint);
 	if (rc < 0)
-		return refuse_failed(why, "guardian.store", rc);
-	if (!v->held || memcmp(v->holder, host, sizeof(v->holder)) != 0 || v->token != token)
-		return refuse(why, "lease.lost", ERR_STATE,
-			      "this is no longer the instance that holds the VM's lease: token "
-			      "%" PRId64 ", and the lease has %" PRId64,
-			      token, v->token);
+		return refuse_failed(why, "guardian.keys", rc);
+	if (strcmp(v->owner, thumbprint) != 0)
+		return refuse(why, "vm.owner", ERR_AUTH,
+			      "the lease is of a VM of another owner than its protector's");
 	return 0;
 }
 
@@ -148,8 +147,9 @@ static int check_ticket(const struct jwk *owner, const char *typ, const char *ti
 }
 
 /* Start a log record about ASK. */
-static struct ledger_record record_of(const struct lease_ask *ask, const struct healthcert *cert,
-				      enum ledger_event event, int64_t now)
+static struct ledger_record record_of(const struct lease_ask *ask, const struct store_vm *v,
+				      const struct healthcert *cert, enum ledger_event event,
+				      int64_t now)
 {
 	struct ledger_record r = {
 		.time = now,
@@ -159,6 +159,7 @@ static struct ledger_record record_of(const struct lease_ask *ask, const struct 
 		.hostkey = cert->assurance == HEALTHCERT_HOSTKEY,
 	};
 	memcpy(r.vm, ask->vm, sizeof(r.vm));
+	memcpy(r.owner, v->owner, sizeof(r.owner));
 	memcpy(r.host, ask->host, sizeof(r.host));
 	memcpy(r.certificate, cert->serial, sizeof(r.certificate));
 	memcpy(r.request, ask->request, sizeof(r.request));
@@ -188,7 +189,7 @@ static int check_version(const struct guardian *g, const struct lease_ask *ask,
 	if (rc < 0)
 		return rc;
 	v->restores++;
-	struct ledger_record r = record_of(ask, cert, LEDGER_RESTORE, now);
+	struct ledger_record r = record_of(ask, v, cert, LEDGER_RESTORE, now);
 	return guardian_log(g, &r, why);
 }
 
@@ -204,7 +205,7 @@ static int give(const struct guardian *g, const struct lease_ask *ask,
 	int rc = store_vm_put(g->store, v, &why->fault);
 	if (rc < 0)
 		return refuse_failed(why, "guardian.store", rc);
-	struct ledger_record r = record_of(ask, cert, event, now);
+	struct ledger_record r = record_of(ask, v, cert, event, now);
 	r.token = v->token;
 	rc = guardian_log(g, &r, why);
 	if (rc >= 0)
@@ -271,7 +272,7 @@ int lease_handover(const struct guardian *g, const uint8_t from[static UUID_BYTE
 		   const struct lease_ask *ask, int64_t now, struct lease_grant *out,
 		   struct refusal *why)
 {
-	struct store_vm v, known;
+	struct store_vm v;
 	struct healthcert cert;
 	int rc = open_certificate(g, ask, now, &cert, why);
 	if (rc < 0)
@@ -283,7 +284,7 @@ int lease_handover(const struct guardian *g, const uint8_t from[static UUID_BYTE
 	if (rc >= 0)
 		rc = get_held(g, from, ask->vm, token, &v, why);
 	if (rc >= 0)
-		rc = get_vm(g, ask, &known, why);
+		rc = check_owner(&v, ask->owner, why);
 	if (rc >= 0)
 		rc = note_version(&v, ask->version, why);
 	return rc < 0 ? rc : give(g, ask, &cert, LEDGER_HANDOVER, now, &v, out, why);
@@ -329,6 +330,7 @@ static int let_go(const struct guardian *g, struct store_vm *v, enum ledger_even
 		.time = now, .event = event, .token = v->token, .version = v->version
 	};
 	memcpy(r.vm, v->vm, sizeof(r.vm));
+	memcpy(r.owner, v->owner, sizeof(r.owner));
 	memcpy(r.host, v->holder, sizeof(r.host));
 	memcpy(r.by, by, strlen(by) + 1);
 	v->held = 0;
@@ -352,15 +354,13 @@ int lease_stop(const struct guardian *g, const uint8_t host[static UUID_BYTES],
 	return rc < 0 ? rc : let_go(g, &v, LEDGER_STOP, "", now, why);
 }
 
-/* The lease of VM, which has expired. */
-static int get_expired(const struct guardian *g, const uint8_t vm[static UUID_BYTES], int64_t now,
-		       struct store_vm *v, struct refusal *why)
+/* The lease of OWNER's VM, which has expired. */
+static int get_expired(const struct guardian *g, const uint8_t vm[static UUID_BYTES],
+		       const char *owner, int64_t now, struct store_vm *v, struct refusal *why)
 {
-	int rc = store_vm_get(g->store, vm, v, &why->fault);
-	if (rc == -ENOENT)
-		return refuse_failed(why, "lease.none", rc);
+	int rc = store_vm_get(g->store, vm, owner, v, &why->fault);
 	if (rc < 0)
-		return refuse_failed(why, "guardian.store", rc);
+		return refuse_failed(why, rc == -ENOENT ? "lease.none" : "guardian.store", rc);
 	if (!v->held)
 		return refuse(why, "lease.none", ERR_STATE, "nobody holds the VM's lease");
 	if (now < v->expires)
@@ -370,14 +370,15 @@ static int get_expired(const struct guardian *g, const uint8_t vm[static UUID_BY
 }
 
 int lease_takeback(const struct guardian *g, const uint8_t by[static STORE_FINGERPRINT_BYTES],
-		   const uint8_t vm[static UUID_BYTES], int64_t now, struct refusal *why)
+		   const uint8_t vm[static UUID_BYTES], const char *owner, int64_t now,
+		   struct refusal *why)
 {
 	struct store_vm v;
 	struct store_admin admin;
 	STORE_DECISION(s, g->store);
 	int rc = admin_begin(g, by, &admin, why);
 	if (rc >= 0)
-		rc = get_expired(g, vm, now, &v, why);
+		rc = get_expired(g, vm, owner, now, &v, why);
 	return rc < 0 ? rc : let_go(g, &v, LEDGER_TAKEBACK, admin.name, now, why);
 }
 
@@ -386,18 +387,16 @@ int lease_takeback_by_owner(const struct guardian *g, const struct jwk *owner,
 			    int64_t now, struct refusal *why)
 {
 	struct store_vm v;
-	struct lease_ask ask = { .owner = owner };
+	char thumbprint[JWK_THUMBPRINT_SIZE];
 	CLEANUP_BUF struct buf want = BUF_INIT(SIGN_TEXT_MAX);
-	memcpy(ask.vm, vm, sizeof(ask.vm));
 	STORE_DECISION(s, g->store);
-	int rc = begin(g, why);
+	int rc = refuse_failed(why, "guardian.keys", jwk_thumbprint(owner, thumbprint));
 	if (rc >= 0)
-		rc = get_expired(g, vm, now, &v, why);
+		rc = begin(g, why);
 	if (rc >= 0)
-		rc = get_vm(g, &ask, &v, why);
-	if (rc < 0)
-		return rc;
-	rc = refuse_failed(why, "guardian.keys", lease_takeback_text(vm, v.token, &want));
+		rc = get_expired(g, vm, thumbprint, now, &v, why);
+	if (rc >= 0)
+		rc = refuse_failed(why, "guardian.keys", lease_takeback_text(vm, v.token, &want));
 	if (rc >= 0)
 		rc = check_ticket(owner, LEASE_TAKEBACK_TYP, statement, n, &want, why);
 	return rc < 0 ? rc : let_go(g, &v, LEDGER_TAKEBACK, "", now, why);

@@ -14,7 +14,8 @@
  * from less takes a ticket by the owner, good once; the versions up to that highest one stay spent,
  * so that the two pasts of such a VM never meet under one number.
  *
- * What is decided here about a VM's key or lease is in its release log, in the same transaction.
+ * A VM is known by its UUID and its owner's key.  What is decided here about a VM's key or lease is
+ * in its release log, in the same transaction.
  *
  * May be used by: guardian/.
  */
@@ -51,7 +52,7 @@ struct lease_grant {
 
 /*
  * The host of ASK may run the VM and have its key.  The key may leave after this has returned 0,
- * and not before.  Refuses as certificate.*, host.*, vm.owner, vm.version, ticket.invalid,
+ * and not before.  Refuses as certificate.*, host.*, vm.version, ticket.invalid,
  * lease.held, guardian.*.
  */
 int lease_start(const struct guardian *g, const struct lease_ask *ask, int64_t now,
@@ -66,7 +67,7 @@ int lease_handover(const struct guardian *g, const uint8_t from[static UUID_BYTE
 /*
  * The holder tells its state's version, and is to do so every few minutes: its lease is renewed,
  * unless it is no longer approved.  *EXPIRES is when the lease does.  Refuses as lease.lost,
- * lease.none, vm.version (lower than one reported before).
+ * vm.version (lower than one reported before).
  */
 int lease_report(const struct guardian *g, const uint8_t host[static UUID_BYTES],
 		 const uint8_t vm[static UUID_BYTES], int64_t token, int64_t version, int64_t now,
@@ -78,12 +79,12 @@ int lease_stop(const struct guardian *g, const uint8_t host[static UUID_BYTES],
 	       struct refusal *why) MUST_CHECK;
 
 /*
- * Take the expired lease of VM back: by the word of the admin whose certificate BY is, or of the
- * owner, whose STATEMENT is a JWS of kind LEASE_TAKEBACK_TYP over lease_takeback_text().  Refuses
- * as lease.running, lease.none; admin.*; vm.owner, ticket.invalid.
+ * Take the expired lease of VM back: by the word of the admin whose certificate BY is, who names
+ * the OWNER's thumbprint; or of the owner, whose STATEMENT is a JWS of kind LEASE_TAKEBACK_TYP over
+ * lease_takeback_text().  Refuses as lease.running, lease.none; admin.*; ticket.invalid.
  */
 int lease_takeback(const struct guardian *g, const uint8_t by[static STORE_FINGERPRINT_BYTES],
-		   const uint8_t vm[static UUID_BYTES], int64_t now,
+		   const uint8_t vm[static UUID_BYTES], const char *owner, int64_t now,
 		   struct refusal *why) MUST_CHECK;
 int lease_takeback_by_owner(const struct guardian *g, const struct jwk *owner,
 			    const uint8_t vm[static UUID_BYTES], const char *statement, size_t n,

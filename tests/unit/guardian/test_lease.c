@@ -13,6 +13,7 @@
 static const uint8_t VM[UUID_BYTES] = { 0xde, 0xad };
 static const uint8_t WORKER[ATTEST_WORKER_KEY_BYTES] = { 4, 7 };
 static struct jwk *owner, *stranger;
+static char owner_id[JWK_THUMBPRINT_SIZE];
 static struct buf certificate[4]; /* of the hosts 1, 2 and 3; 3 has no TPM */
 
 /* The base point: any point on the curve will do. */
@@ -60,6 +61,8 @@ static int make(void **state)
 {
 	int64_t generation;
 	if (guardian_make(state) < 0 || jwk_new(&owner, NULL) < 0 || jwk_new(&stranger, NULL) < 0)
+		return -1;
+	if (jwk_thumbprint(owner, owner_id) < 0)
 		return -1;
 	DONE(admin_policy(&g, ANNA, "{}", 2, 0, NOW, &generation, &why));
 	bed_approve(1);
@@ -169,7 +172,7 @@ static void test_a_life_of_a_vm(void **state)
 	REFUSES("vm.version", lease_stop(&g, bed_id(2), VM, 2, 6, NOW, &why));
 	DONE(lease_stop(&g, bed_id(2), VM, 2, 11, NOW + 300, &why));
 	REFUSES("lease.lost", lease_stop(&g, bed_id(2), VM, 2, 11, NOW, &why));
-	GOOD(store_vm_get(g.store, VM, &v, &f));
+	GOOD(store_vm_get(g.store, VM, owner_id, &v, &f));
 	assert_int_equal(v.held, 0);
 	assert_int_equal(v.version, 11);
 	/* The next start, anywhere; and the holder may start again. */
@@ -180,8 +183,8 @@ static void test_a_life_of_a_vm(void **state)
 	REFUSES("lease.lost", lease_report(&g, bed_id(1), VM, 3, 13, NOW, &expires, &why));
 	DONE(lease_report(&g, bed_id(1), VM, 4, 13, NOW, &expires, &why));
 	uint8_t other[UUID_BYTES] = { 1 };
-	REFUSES("lease.none", lease_report(&g, bed_id(1), other, 1, 1, NOW, &expires, &why));
-	REFUSES("lease.none", lease_stop(&g, bed_id(1), other, 1, 1, NOW, &why));
+	REFUSES("lease.lost", lease_report(&g, bed_id(1), other, 1, 1, NOW, &expires, &why));
+	REFUSES("lease.lost", lease_stop(&g, bed_id(1), other, 1, 1, NOW, &why));
 	log_is(VM, "release/1/0/1 handover/2/7/2 stop/2/11/2 release/3/11/1 release/4/12/1 ");
 	log_is(other, "");
 }
@@ -192,7 +195,7 @@ static void refused_ask(const char *id, const struct lease_ask *ask, int64_t now
 	struct store_vm v;
 	REFUSES(id, lease_start(&g, ask, now, &grant, &why));
 	assert_int_equal(grant.token, 99);
-	REFUSED(-ENOENT, "", store_vm_get(g.store, VM, &v, &f));
+	REFUSED(-ENOENT, "", store_vm_get(g.store, VM, owner_id, &v, &f));
 	assert_int_equal(bed_records(VM), 0);
 }
 
@@ -302,9 +305,26 @@ static void test_the_owner_may_be_content_with_less(void **state)
 	ask.least = HEALTHCERT_HOSTKEY;
 	DONE(lease_start(&g, &ask, NOW, &grant, &why));
 	assert_int_equal(grant.health.assurance, HEALTHCERT_HOSTKEY);
-	/* And its VM stays its own. */
+}
+
+/* A UUID is nobody's: who comes first with one keeps nobody else's VM from starting. */
+static void test_owners_do_not_share_a_uuid(void **state)
+{
+	(void)state;
+	struct lease_grant grant;
+	int64_t expires;
+	struct lease_ask ask = ask_of(1, 0);
 	ask.owner = stranger;
-	REFUSES("vm.owner", lease_start(&g, &ask, NOW, &grant, &why));
+	DONE(lease_start(&g, &ask, NOW, &grant, &why));
+	DONE(lease_report(&g, bed_id(1), VM, 1, 50, NOW, &expires, &why));
+	DONE(start(2, 0, NOW, &grant, &why));
+	assert_int_equal(grant.token, 1);
+	assert_int_equal(grant.spent, 0);
+	DONE(lease_report(&g, bed_id(2), VM, 1, 3, NOW, &expires, &why));
+	REFUSES("vm.version", lease_report(&g, bed_id(1), VM, 1, 3, NOW, &expires, &why));
+	DONE(lease_stop(&g, bed_id(2), VM, 1, 4, NOW, &why));
+	DONE(lease_stop(&g, bed_id(1), VM, 1, 51, NOW, &why));
+	log_is(VM, "release/1/0/1 release/1/0/2 stop/1/4/2 stop/1/51/1 ");
 }
 
 static void test_a_revoked_holder_may_only_end(void **state)
@@ -332,13 +352,13 @@ static void test_an_expired_lease_is_taken_back_by_a_word(void **state)
 	int64_t late = NOW + LEASE_SECONDS;
 	CLEANUP_BUF struct buf text = BUF_INIT(1024), jws = BUF_INIT(8192), bad = BUF_INIT(8192),
 			       kind = BUF_INIT(8192);
-	REFUSES("lease.none", lease_takeback(&g, ANNA, VM, NOW, &why));
+	REFUSES("lease.none", lease_takeback(&g, ANNA, VM, owner_id, NOW, &why));
 	DONE(start(1, 0, NOW, &grant, &why));
-	REFUSES("lease.running", lease_takeback(&g, ANNA, VM, late - 1, &why));
+	REFUSES("lease.running", lease_takeback(&g, ANNA, VM, owner_id, late - 1, &why));
 	REFUSES("lease.held", start(2, 0, late, &grant, &why));
-	REFUSES("admin.role", lease_takeback(&g, RITA, VM, late, &why));
-	DONE(lease_takeback(&g, ANNA, VM, late, &why));
-	REFUSES("lease.none", lease_takeback(&g, ANNA, VM, late, &why));
+	REFUSES("admin.role", lease_takeback(&g, RITA, VM, owner_id, late, &why));
+	DONE(lease_takeback(&g, ANNA, VM, owner_id, late, &why));
+	REFUSES("lease.none", lease_takeback(&g, ANNA, VM, owner_id, late, &why));
 	DONE(start(2, 0, late, &grant, &why));
 	assert_int_equal(grant.token, 2);
 	late += LEASE_SECONDS;
@@ -350,7 +370,7 @@ static void test_an_expired_lease_is_taken_back_by_a_word(void **state)
 	const char *good = buf_cstr(&jws);
 #define BACK(who, said, n, at) lease_takeback_by_owner(&g, who, VM, said, n, at, &why)
 	REFUSES("lease.running", BACK(owner, good, jws.len, late - 1));
-	REFUSES("vm.owner", BACK(stranger, buf_cstr(&bad), bad.len, late));
+	REFUSES("lease.none", BACK(stranger, buf_cstr(&bad), bad.len, late));
 	REFUSES("ticket.invalid", BACK(owner, buf_cstr(&bad), bad.len, late));
 	REFUSES("ticket.invalid", BACK(owner, buf_cstr(&kind), kind.len, late));
 	DONE(BACK(owner, good, jws.len, late));
@@ -391,7 +411,7 @@ static void test_older_state_takes_a_ticket(void **state)
 	REFUSES("vm.version", lease_report(&g, bed_id(1), VM, 2, 16, NOW, &expires, &why));
 	DONE(lease_report(&g, bed_id(1), VM, 2, 21, NOW, &expires, &why));
 	REFUSES("ticket.invalid", lease_start(&g, &ask, NOW, &grant, &why));
-	GOOD(store_vm_get(g.store, VM, &v, &f));
+	GOOD(store_vm_get(g.store, VM, owner_id, &v, &f));
 	assert_int_equal(v.restores, 1);
 	/* With state that is new enough it is not looked at. */
 	ask.version = 21;
@@ -411,13 +431,13 @@ static void test_without_a_record_nothing_is_released(void **state)
 	g.log_key = public;
 	REFUSES("guardian.log", start(1, 0, NOW, &grant, &why));
 	assert_int_equal(grant.token, 99);
-	REFUSED(-ENOENT, "", store_vm_get(g.store, VM, &v, &f));
+	REFUSED(-ENOENT, "", store_vm_get(g.store, VM, owner_id, &v, &f));
 	g.log_key = bed_log_key;
 	DONE(start(1, 0, NOW, &grant, &why));
 	g.log_key = public;
 	REFUSES("guardian.log", lease_stop(&g, bed_id(1), VM, 1, 1, NOW, &why));
-	REFUSES("guardian.log", lease_takeback(&g, ANNA, VM, NOW + LEASE_SECONDS, &why));
-	GOOD(store_vm_get(g.store, VM, &v, &f));
+	REFUSES("guardian.log", lease_takeback(&g, ANNA, VM, owner_id, NOW + LEASE_SECONDS, &why));
+	GOOD(store_vm_get(g.store, VM, owner_id, &v, &f));
 	assert_int_equal(v.held, 1);
 	g.log_key = bed_log_key;
 	log_is(VM, "release/1/0/1 ");
@@ -539,7 +559,7 @@ static void test_a_killed_guardian_leaves_no_lease_without_a_record(void **state
 		GOOD(store_log_each(g.store, vm, 1, INT64_MAX, collect, &lines, &f));
 		GOOD(ledger_verify(bed_log_key, lines.len ? buf_cstr(&lines) : "", lines.len, &head,
 				   NULL, count_tokens, &last, &f));
-		if (store_vm_get(g.store, vm, &v, NULL) >= 0)
+		if (store_vm_get(g.store, vm, owner_id, &v, NULL) >= 0)
 			assert_int_equal(v.token, last);
 		else
 			assert_int_equal(head.seq, 0);
@@ -566,7 +586,7 @@ static int start_when_full(void)
 	if (lease_start(&g, &ask, NOW, &grant, &why) >= 0 ||
 	    strcmp(why.id, "guardian.store") != 0 || grant.token != 99)
 		return 3;
-	if (store_vm_get(g.store, VM, &v, NULL) != -ENOENT)
+	if (store_vm_get(g.store, VM, owner_id, &v, NULL) != -ENOENT)
 		return 4;
 	limit.rlim_cur = lifted;
 	if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
@@ -615,6 +635,7 @@ int main(void)
 		TEST(test_only_a_good_certificate_starts),
 		TEST(test_a_replaced_host_starts_anew),
 		TEST(test_the_owner_may_be_content_with_less),
+		TEST(test_owners_do_not_share_a_uuid),
 		TEST(test_a_revoked_holder_may_only_end),
 		TEST(test_an_expired_lease_is_taken_back_by_a_word),
 		TEST(test_older_state_takes_a_ticket),

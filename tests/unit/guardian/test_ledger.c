@@ -185,7 +185,7 @@ static void refused_payload(const struct jwk *k, const char *typ, const char *pa
 }
 
 #define BEGIN "{\"v\":1,\"vm\":\"dead0000-0000-0000-0000-000000000000\",\"seq\":1,\"time\":5,"
-#define HOST  "\"host\":\"00000000-0000-0000-0000-000000000000\","
+#define HOST  "\"host\":\"00000000-0000-0000-0000-000000000000\",\"owner\":\"\","
 #define NUMBERS                                                                                    \
 	"\"token\":1,\"version\":0,\"generation\":0,\"hostkey\":false,"                            \
 	"\"certificate\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"request\":\"AAAAAAAAAAAAAAAAAAAAAA\","
@@ -281,6 +281,9 @@ static void test_what_cannot_be_logged_is_not_done(void **state)
 	strcpy(r.by, "a\"b");
 	REFUSED_TX(store, ERR_FORMAT, "impossible", ledger_append(store, key, &r, &f));
 	strcpy(r.by, "anna");
+	strcpy(r.owner, "short");
+	REFUSED_TX(store, ERR_FORMAT, "impossible", ledger_append(store, key, &r, &f));
+	memset(r.owner, 'A', sizeof(r.owner) - 1);
 	r.token = -1;
 	REFUSED_TX(store, ERR_FORMAT, "impossible", ledger_append(store, key, &r, &f));
 	r.token = 0;

@@ -203,6 +203,7 @@ static void test_a_failure_behind_the_record(void **state)
 {
 	(void)state;
 	struct lease_grant grant = { .token = 99 };
+	char owner_id[JWK_THUMBPRINT_SIZE];
 	struct store_vm v;
 	struct ecdh broken = guardian_ecdh;
 	CLEANUP_BUF struct buf sealed = BUF_INIT(KEYRELEASE_BYTES);
@@ -214,7 +215,8 @@ static void test_a_failure_behind_the_record(void **state)
 	assert_int_equal(grant.token, 99);
 	/* The record says more than was done, never less; and the host may ask again. */
 	assert_int_equal(bed_records(VM), 1);
-	GOOD(store_vm_get(g.store, VM, &v, &f));
+	GOOD(jwk_thumbprint(owner, owner_id));
+	GOOD(store_vm_get(g.store, VM, owner_id, &v, &f));
 	assert_int_equal(v.held, 1);
 	DONE(release_key(&g, &guardian_ecdh, &ask, NOW, &sealed, &grant, &why));
 	assert_int_equal(grant.token, 2);

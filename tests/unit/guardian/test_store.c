@@ -432,9 +432,9 @@ static void test_leases_only_go_forward(void **state)
 	memcpy(v.holder, bed_id(3), UUID_BYTES);
 	REFUSED_TX(s, ERR_STATE, "FOREIGN KEY", store_vm_put(s, &v, &f));
 	memcpy(v.holder, bed_id(1), UUID_BYTES);
-	REFUSED(-ENOENT, "", store_vm_get(s, VM, &got, &f));
+	REFUSED(-ENOENT, "", store_vm_get(s, VM, OWNER, &got, &f));
 	GOOD_TX(s, store_vm_put(s, &v, &f));
-	GOOD(store_vm_get(s, VM, &got, &f));
+	GOOD(store_vm_get(s, VM, OWNER, &got, &f));
 	assert_memory_equal(&got, &v, sizeof(v));
 
 	bad = v;
@@ -448,7 +448,16 @@ static void test_leases_only_go_forward(void **state)
 	REFUSED_TX(s, ERR_STATE, "new fencing token", store_vm_put(s, &bad, &f));
 	bad = v;
 	bad.owner[0] = 'z';
-	REFUSED_TX(s, ERR_STATE, "never changes", store_vm_put(s, &bad, &f));
+	GOOD_TX(s, store_vm_put(s, &bad, &f));
+	GOOD(store_vm_get(s, VM, bad.owner, &got, &f));
+	assert_memory_equal(&got, &bad, sizeof(bad));
+	GOOD(store_vm_get(s, VM, OWNER, &got, &f));
+	assert_memory_equal(&got, &v, sizeof(v));
+	GOOD(store_vm_held(s, VM, bed_id(1), 1, &got, &f));
+	REFUSED(-ENOENT, "no longer", store_vm_held(s, VM, bed_id(1), 2, &got, &f));
+	REFUSED(-ENOENT, "no longer", store_vm_held(s, VM, bed_id(2), 1, &got, &f));
+	assert_non_null(
+		strstr(raw("UPDATE vms SET owner = 'y' || substr(owner, 2)"), "never changes"));
 	bad = v;
 	bad.owner[1] = 0;
 	REFUSED_TX(s, ERR_STATE, "", store_vm_put(s, &bad, &f));
@@ -457,7 +466,7 @@ static void test_leases_only_go_forward(void **state)
 	memset(v.holder, 0, sizeof(v.holder));
 	v.restores = 1;
 	GOOD_TX(s, store_vm_put(s, &v, &f));
-	GOOD(store_vm_get(s, VM, &got, &f));
+	GOOD(store_vm_get(s, VM, OWNER, &got, &f));
 	assert_memory_equal(&got, &v, sizeof(v));
 	bad = v;
 	bad.restores = 0;
