@@ -255,7 +255,7 @@ static void verify(struct hosttpm *t, const struct hosttpm_proof *p, uint8_t x[s
 			  &p->pcrs, &quoted, &why, &f),
 	     &f);
 	good(creation_verify(blob(&id.ak_pub), blob(&p->creation), blob(&p->creation_signature),
-			     NONCE, blob(&p->bk_pub), &created, &why, &f),
+			     NONCE, blob(&p->bk_pub), blob(&p->creation_data), &created, &why, &f),
 	     &f);
 	assert_int_equal(quoted.reset_count, created.reset_count);
 	good(bk_check(blob(&p->bk_pub), &p->pcrs, x, y, &why, &f), &f);
