@@ -18,6 +18,7 @@ static void make(struct evidence *e)
 	memset(e->nonce, 1, sizeof(e->nonce));
 	e->pcrs.value[23][31] = 0xfe;
 	assert_int_equal(buf_add(&e->quote, "quoted", 6), 0);
+	assert_int_equal(buf_add(&e->creation_data, "made", 4), 0);
 	assert_int_equal(buf_add(&e->eventlog, "log", 3), 0);
 }
 
@@ -38,6 +39,8 @@ static void test_there_and_back(void **state)
 	assert_int_equal(again.eventlog.len, 3);
 	assert_memory_equal(again.eventlog.data, "log", 3);
 	assert_int_equal(again.ima.len, 0);
+	assert_int_equal(again.creation_data.len, 4);
+	assert_memory_equal(again.creation_data.data, "made", 4);
 }
 
 /* TEXT with its first OLD replaced by NEW is refused with RC. */
@@ -79,6 +82,8 @@ static void test_refused(void **state)
 		{ "\"eventlog\":\"bG9n\"", "\"eventlog\":\"bG9n=\"", ERR_FORMAT },
 		{ "\"eventlog\":\"bG9n\"", "\"eventlog\":\"bG9\"", ERR_FORMAT },
 		{ "\"eventlog\":\"bG9n\"", "\"eventlog\":null", ERR_FORMAT },
+		{ "\"creation_data\":\"bWFkZQ\",", "", ERR_FORMAT },
+		{ "\"creation_data\":\"bWFkZQ\"", "\"creation_data\":0", ERR_FORMAT },
 		{ "\"23\":", "\"24\":", ERR_FORMAT },
 		{ "\"23\":", "\"023\":", ERR_FORMAT },
 		{ "\"23\":", "\"-1\":", ERR_FORMAT },
