@@ -7,6 +7,7 @@
 
 #include "attest/evidence.h"
 #include "attest/form.h"
+#include "crypto/strict.h"
 #include "tests/unit/test.h"
 
 /* Nothing in it is true, all of it is well-formed. */
@@ -119,6 +120,32 @@ static void test_truncated(void **state)
 	assert_int_equal(evidence_parse("", (size_t)EVIDENCE_TEXT_MAX + 1, &out, &f), ERR_LIMIT);
 }
 
+/* Of few bytes each, and so of a hundred times their memory when parsed. */
+static void test_many_members(void **state)
+{
+	CLEANUP_BUF struct buf text = BUF_INIT(EVIDENCE_TEXT_MAX);
+	struct evidence out CLEANUP(evidence_done) = { 0 };
+	struct fault f = { 0 };
+	(void)state;
+	assert_int_equal(buf_addf(&text, "{\"pcrs\":[0"), 0);
+	for (int i = 1; i < STRICT_ITEMS_MAX; i++)
+		assert_int_equal(buf_add(&text, ",0", 2), 0);
+	assert_int_equal(buf_add(&text, "]}", 2), 0);
+	/* Parsed, and no evidence. */
+	assert_int_equal(evidence_parse((char *)text.data, text.len, &out, &f), ERR_FORMAT);
+	text.len -= 2;
+	assert_int_equal(buf_add(&text, ",0]}", 4), 0);
+	f.rc = 0;
+	assert_int_equal(evidence_parse((char *)text.data, text.len, &out, &f), ERR_LIMIT);
+	/* A comma in a text separates nothing. */
+	buf_clear(&text);
+	assert_int_equal(buf_addf(&text, "{\"v\":\""), 0);
+	for (int i = 0; i <= STRICT_ITEMS_MAX; i++)
+		assert_int_equal(buf_add(&text, ",", 1), 0);
+	assert_int_equal(buf_add(&text, "\"}", 2), 0);
+	assert_int_equal(evidence_parse((char *)text.data, text.len, &out, &f), ERR_FORMAT);
+}
+
 static void test_maxima(void **state)
 {
 	struct evidence e CLEANUP(evidence_done), out CLEANUP(evidence_done) = { 0 };
@@ -151,9 +178,8 @@ static void test_maxima(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_there_and_back),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_truncated),      cmocka_unit_test(test_many_members),
 		cmocka_unit_test(test_maxima),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

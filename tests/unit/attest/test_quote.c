@@ -319,6 +319,8 @@ static void test_creation_data(void **state)
 	t = creation_trip();
 	t.attest.attested.creation.creationHash.size = 31;
 	refused(t, 1, ERR_AUTH, "creation.data");
+	t.attest.attested.creation.creationHash.size = 33;
+	refused(t, 1, ERR_AUTH, "creation.data");
 	t = creation_trip();
 	t.data.n = 0;
 	refused(t, 1, ERR_AUTH, "creation.data");

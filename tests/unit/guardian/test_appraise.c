@@ -324,7 +324,8 @@ static enum finding_verdict judge_said(struct said said, const char *id)
 	assert_int_equal(hash_data(HASH_SHA256, data.data, data.n,
 				   creation.attested.creation.creationHash.buffer),
 			 0);
-	data.data[data.n - 1] ^= (uint8_t)said.other_data;
+	said.data.locality ^= (TPMA_LOCALITY)said.other_data;
+	data = marshal_creation_data(&said.data);
 	put(&e.creation_data, &data);
 	put_signed(k, &quote, &e.quote, &e.quote_signature);
 	put_signed(k, &creation, &e.creation, &e.creation_signature);
@@ -381,7 +382,10 @@ static void test_another_hierarchy(void **state)
 	struct evidence e CLEANUP(evidence_done) = { 0 };
 	struct appraisal_of of = of_one();
 	copy(&one.evidence, &e);
-	e.creation_data.data[e.creation_data.len - 1] ^= 1;
+	said = usual();
+	said.data.locality = TPMA_LOCALITY_TPM2_LOC_FOUR;
+	struct bytes other = marshal_creation_data(&said.data);
+	put(&e.creation_data, &other);
 	refused(&of, &e, "creation.data", 0);
 	buf_clear(&e.creation_data);
 	refused(&of, &e, "creation.data", 0);
