@@ -199,8 +199,8 @@ static int is_null_hierarchy(const TPM2B_NAME *name)
 	return name->size == sizeof(HANDLE) && memcmp(name->name, HANDLE, sizeof(HANDLE)) == 0;
 }
 
-/* The digest of no PCRs: it should be empty (Part 2, TPMS_CREATION_DATA), and a TPM that hashes all
- * the same can only hash nothing. */
+/* The digest of no PCRs: to be empty (Part 2, TPMS_CREATION_DATA), but the TPMs of the reference
+ * code give the hash of nothing. */
 static int is_of_no_pcrs(const TPM2B_DIGEST *digest)
 {
 	uint8_t of_nothing[32];

@@ -15,8 +15,7 @@
 #include "base/err.h"
 
 #define STRICT_DEPTH_MAX 8	/* nested objects and arrays */
-#define STRICT_ITEMS_MAX 131072 /* members and elements in all: more than the largest policy has   \
-				 */
+#define STRICT_ITEMS_MAX 131072 /* members and elements, over the largest policy's */
 
 static inline void cleanup_json(json_t **j)
 {
