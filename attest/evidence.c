@@ -15,6 +15,7 @@ static const struct part {
 } PARTS[] = {
 	{ "bk_pub", offsetof(struct evidence, bk_pub), TPM_PUBLIC_MAX },
 	{ "creation", offsetof(struct evidence, creation), TPM_ATTEST_MAX },
+	{ "creation_data", offsetof(struct evidence, creation_data), TPM_CREATION_MAX },
 	{ "creation_signature", offsetof(struct evidence, creation_signature), TPM_SIGNATURE_MAX },
 	{ "eventlog", offsetof(struct evidence, eventlog), EVENTLOG_BYTES_MAX },
 	{ "ima", offsetof(struct evidence, ima), IMA_BYTES_MAX },
@@ -129,10 +130,19 @@ static int get_parts(const json_t *o, struct evidence *e, struct fault *f)
 
 int evidence_read(const json_t *o, struct evidence *out, struct fault *f)
 {
-	static const char *const MEMBERS[] = { "bank",	   "bk_pub", "creation",
-					       "eventlog", "host",   "creation_signature",
-					       "ima",	   "nonce",  "pcrs",
-					       "quote",	   "v",	     "quote_signature",
+	static const char *const MEMBERS[] = { "bank",
+					       "bk_pub",
+					       "creation",
+					       "creation_data",
+					       "eventlog",
+					       "host",
+					       "creation_signature",
+					       "ima",
+					       "nonce",
+					       "pcrs",
+					       "quote",
+					       "v",
+					       "quote_signature",
 					       "worker" };
 	struct evidence e CLEANUP(evidence_done);
 	uint16_t bank = 0;

@@ -34,7 +34,7 @@ struct evidence {
 	uint8_t nonce[32];
 	uint8_t worker[ATTEST_WORKER_KEY_BYTES]; /* its ephemeral key; all zero without */
 	struct pcrs pcrs;
-	struct buf bk_pub, creation, creation_signature, quote, quote_signature;
+	struct buf bk_pub, creation, creation_data, creation_signature, quote, quote_signature;
 	struct buf eventlog, ima; /* empty: the host has none */
 };
 /* Empty, with the maxima of its parts; evidence_done() gives back what they hold. */

@@ -49,6 +49,8 @@ static const struct row TABLE[] = {
 	{ "ak.known", "The attestation key is the enrolled host's.", ENROL },
 	{ "activation.credential", "The credential that the guardian made was opened by the TPM.",
 	  ENROL },
+	{ "activation.lockout", "The TPM is not locked after failed authorisations.",
+	  "Run tpm2_dictionarylockout --clear-lockout, or wait until the TPM unlocks itself." },
 	{ "activation.name", "The credential is for the attestation key that was offered.", ENROL },
 	{ "activation.expired", "The credential was opened in time.",
 	  "Start the enrolment again." },
@@ -56,6 +58,8 @@ static const struct row TABLE[] = {
 	{ "key.attributes", "The PCR-bound key can be used in its TPM only, under its policy only.",
 	  ASK_AGAIN },
 	{ "key.policy", "The PCR-bound key is bound to the quoted PCR values.", ASK_AGAIN },
+	{ "key.release", "What is sealed to the PCR-bound key, the TPM opens.",
+	  "Attest again; if the PCRs change each time, look for what extends them." },
 
 	/* What the TPM signed: attest/quote.c. */
 	{ "quote.format", "The quote can be read.", ASK_AGAIN },
@@ -76,8 +80,12 @@ static const struct row TABLE[] = {
 	{ "creation.nonce", "The creation certificate answers this challenge.", ASK_AGAIN },
 	{ "creation.name", "The creation certificate is for the PCR-bound key.", ASK_AGAIN },
 	{ "creation.trailing", "Nothing stands behind the creation certificate.", ASK_AGAIN },
-
-	{ "creation.boot", "The PCR-bound key was made since the TPM's last reset.", ASK_AGAIN },
+	{ "creation.data",
+	  "The creation data are the certified ones, and say what a PCR-bound key is made of.",
+	  ASK_AGAIN },
+	{ "creation.hierarchy", "The PCR-bound key is gone when the TPM is reset.", ASK_AGAIN },
+	{ "creation.boot", "The PCR-bound key was made since the TPM was last started.",
+	  ASK_AGAIN },
 
 	/* The firmware's event log: attest/eventlog.c, and its replay. */
 	{ "log.absent", "The host sent its firmware's event log.",

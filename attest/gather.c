@@ -62,6 +62,7 @@ int evidence_gather(struct hosttpm *t, const struct challenge *c,
 		e.pcrs = proof.pcrs;
 		move(&e.bk_pub, &proof.bk_pub);
 		move(&e.creation, &proof.creation);
+		move(&e.creation_data, &proof.creation_data);
 		move(&e.creation_signature, &proof.creation_signature);
 		move(&e.quote, &proof.quote);
 		move(&e.quote_signature, &proof.quote_signature);

@@ -30,6 +30,11 @@ int hosttpm_is(TSS2_RC answer, TSS2_RC code)
 int hosttpm_failed(struct fault *f, TSS2_RC answer, const char *what)
 {
 	int rc = ERR_STATE;
+	if (from_tpm(answer) && (answer & 0xfff) == TPM2_RC_LOCKOUT)
+		return fault_set(f, -EBUSY,
+				 "the TPM is locked after too many wrong authorisations and will "
+				 "not go on with %s (0x%08x)",
+				 what, answer);
 	if (!from_tpm(answer))
 		rc = -EIO;
 	else if (hosttpm_is(answer, TPM2_RC_POLICY_FAIL))
@@ -46,6 +51,13 @@ void hosttpm_flush(struct loaded *l)
 	/* A TPM that is gone has flushed it. */
 	(void)Esys_FlushContext(l->t->esys, l->tr);
 	l->t = NULL;
+}
+
+void hosttpm_creation_done(struct creation *c)
+{
+	Esys_Free(c->data);
+	Esys_Free(c->hash);
+	Esys_Free(c->ticket);
 }
 
 /* It answers, and is of the 2.0 family. */
@@ -183,6 +195,7 @@ void hosttpm_proof_done(struct hosttpm_proof *p)
 		return;
 	buf_done(&p->bk_pub);
 	buf_done(&p->creation);
+	buf_done(&p->creation_data);
 	buf_done(&p->creation_signature);
 	buf_done(&p->quote);
 	buf_done(&p->quote_signature);
@@ -266,13 +279,23 @@ static int put_statement(const TPM2B_ATTEST *attest, const TPMT_SIGNATURE *signa
 	return rc < 0 ? fault_set(f, rc, "no room for the TPM's statement: %s", err_text(rc)) : 0;
 }
 
+/* Append what a key was made of, as its creationHash is of it. */
+static int put_creation(const TPM2B_CREATION_DATA *data, struct buf *out, struct fault *f)
+{
+	uint8_t bytes[TPM_CREATION_MAX];
+	size_t at = 0;
+	if (Tss2_MU_TPMS_CREATION_DATA_Marshal(&data->creationData, bytes, sizeof(bytes), &at))
+		return fault_set(f, ERR_STATE, "the TPM's creation data cannot be marshalled");
+	int rc = buf_add(out, bytes, at);
+	return rc < 0 ? fault_set(f, rc, "no room for the creation data: %s", err_text(rc)) : 0;
+}
+
 /* The PCR-bound key for P->pcrs, and its creation certificate. */
 static int certify_bk(struct hosttpm *t, ESYS_TR ak, const uint8_t nonce[static 32],
 		      struct hosttpm_proof *p, struct fault *f)
 {
 	CLEANUP_LOADED struct loaded bk = { 0 };
-	CLEANUP_ESYS TPM2B_DIGEST *hash = NULL;
-	CLEANUP_ESYS TPMT_TK_CREATION *ticket = NULL;
+	CLEANUP_CREATION struct creation made = { 0 };
 	CLEANUP_ESYS TPM2B_ATTEST *attest = NULL;
 	CLEANUP_ESYS TPMT_SIGNATURE *signature = NULL;
 	TPMT_SIG_SCHEME own = { .scheme = TPM2_ALG_NULL };
@@ -282,13 +305,15 @@ static int certify_bk(struct hosttpm *t, ESYS_TR ak, const uint8_t nonce[static 
 	if (rc < 0)
 		return fault_set(f, rc, "no key can be bound to the PCRs 0x%x: %s", p->pcrs.mask,
 				 err_text(rc));
-	rc = hosttpm_load_bk(t, policy, &bk, &p->bk_pub, &hash, &ticket, f);
+	rc = hosttpm_load_bk(t, policy, &bk, &p->bk_pub, &made, f);
+	if (rc >= 0)
+		rc = put_creation(made.data, &p->creation_data, f);
 	if (rc < 0)
 		return rc;
 	memcpy(data.buffer, nonce, 32);
-	TSS2_RC answer =
-		Esys_CertifyCreation(t->esys, ak, bk.tr, ESYS_TR_PASSWORD, ESYS_TR_NONE,
-				     ESYS_TR_NONE, &data, hash, &own, ticket, &attest, &signature);
+	TSS2_RC answer = Esys_CertifyCreation(t->esys, ak, bk.tr, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+					      ESYS_TR_NONE, &data, made.hash, &own, made.ticket,
+					      &attest, &signature);
 	if (answer != TSS2_RC_SUCCESS)
 		return hosttpm_failed(f, answer, "certifying the PCR-bound key");
 	return put_statement(attest, signature, &p->creation, &p->creation_signature, f);
@@ -366,6 +391,7 @@ int hosttpm_prove(struct hosttpm *t, uint16_t bank, uint32_t mask, const uint8_t
 		struct hosttpm_proof p = {
 			.bk_pub = BUF_INIT(TPM_PUBLIC_MAX),
 			.creation = BUF_INIT(TPM_ATTEST_MAX),
+			.creation_data = BUF_INIT(TPM_CREATION_MAX),
 			.creation_signature = BUF_INIT(TPM_SIGNATURE_MAX),
 			.quote = BUF_INIT(TPM_ATTEST_MAX),
 			.quote_signature = BUF_INIT(TPM_SIGNATURE_MAX),
@@ -406,7 +432,7 @@ static int reload_bk(struct hosttpm *t, const struct hosttpm_proof *bound, struc
 	int rc = tpm_pcr_policy(&bound->pcrs, bound->pcrs.mask & ~PCR_RUNNING_MASK, policy);
 	if (rc < 0)
 		return fault_set(f, rc, "no key is bound to the PCRs 0x%x", bound->pcrs.mask);
-	rc = hosttpm_load_bk(t, policy, out, &pub, NULL, NULL, f);
+	rc = hosttpm_load_bk(t, policy, out, &pub, NULL, f);
 	if (rc < 0)
 		return rc;
 	if (pub.len != bound->bk_pub.len || memcmp(pub.data, bound->bk_pub.data, pub.len) != 0)

@@ -10,6 +10,9 @@
  * Commands and answers are not encrypted on their way to the TPM: who can listen on its bus while
  * the host runs learns what hosttpm_ecdh() gives.
  *
+ * -EBUSY from any of them: the TPM is locked against guessing (TPM_RC_LOCKOUT), and has not looked
+ * at what it was asked.
+ *
  * May be used by: attest/, cli/, the host's attestation daemon; never a guardian.
  */
 #ifndef SHIELDVM_ATTEST_HOSTTPM_H
@@ -42,14 +45,15 @@ void hosttpm_identity_done(struct hosttpm_identity *id);
 int hosttpm_identity(struct hosttpm *t, struct hosttpm_identity *out, struct fault *f) MUST_CHECK;
 
 /* TPM2_ActivateCredential: the secret that was made for this EK and AK.  BLOB is TPM2B_ID_OBJECT,
- * SECRET TPM2B_ENCRYPTED_SECRET, marshalled.  ERR_AUTH if the TPM refuses. */
+ * SECRET TPM2B_ENCRYPTED_SECRET, marshalled.  ERR_AUTH if the TPM refuses, -EBUSY if it is locked.
+ */
 int hosttpm_activate(struct hosttpm *t, struct blob id_object, struct blob secret,
 		     uint8_t out[static 32], struct fault *f) MUST_CHECK;
 
-/* The quote with the PCR-bound key and its creation certificate; PCRS has bank and mask going in,
- * values coming out (quote and values agree, up to eight tries; else ERR_STATE). */
+/* The quote with the PCR-bound key, its creation data and their certificate; PCRS has bank and mask
+ * going in, values coming out (quote and values agree, up to eight tries; else ERR_STATE). */
 struct hosttpm_proof {
-	struct buf bk_pub, creation, creation_signature, quote, quote_signature;
+	struct buf bk_pub, creation, creation_data, creation_signature, quote, quote_signature;
 	struct pcrs pcrs;
 };
 void hosttpm_proof_done(struct hosttpm_proof *p);

@@ -35,8 +35,18 @@ struct loaded {
 void hosttpm_flush(struct loaded *l);
 #define CLEANUP_LOADED CLEANUP(hosttpm_flush)
 
+/* What a creation certificate needs of a key's making. */
+struct creation {
+	TPM2B_CREATION_DATA *data;
+	TPM2B_DIGEST *hash;
+	TPMT_TK_CREATION *ticket;
+};
+void hosttpm_creation_done(struct creation *c);
+#define CLEANUP_CREATION CLEANUP(hosttpm_creation_done)
+
 /* Put into F what the TPM answered to WHAT; the error for it: -EIO when it was not reached,
- * ERR_POLICY for a policy that does not hold, ERR_AUTH for an authorisation, ERR_STATE. */
+ * ERR_POLICY for a policy that does not hold, ERR_AUTH for an authorisation, -EBUSY for a lockout,
+ * ERR_STATE. */
 int hosttpm_failed(struct fault *f, TSS2_RC answer, const char *what);
 
 /* 1 if ANSWER is the TPM's own format-one error CODE (TPM2_RC_VALUE ...), whatever parameter it
@@ -62,11 +72,9 @@ int hosttpm_load_ak(struct hosttpm *t, struct loaded *out, struct buf *pub,
 /* The session that authorises the EK's use; leaves OUT empty where its (empty) password does. */
 int hosttpm_ek_session(struct hosttpm *t, struct loaded *out, struct fault *f) MUST_CHECK;
 
-/* Load the PCR-bound key for the policy; HASH and TICKET (both or none) are what its creation
- * certificate needs, to be freed by Esys_Free(). */
+/* Load the PCR-bound key for the policy; MADE (may be NULL) gets how it was made. */
 int hosttpm_load_bk(struct hosttpm *t, const uint8_t policy[static 32], struct loaded *out,
-		    struct buf *pub, TPM2B_DIGEST **hash, TPMT_TK_CREATION **ticket,
-		    struct fault *f) MUST_CHECK;
+		    struct buf *pub, struct creation *made, struct fault *f) MUST_CHECK;
 
 /* A new SHA-256 policy session. */
 int hosttpm_policy_session(struct hosttpm *t, struct loaded *out, struct fault *f) MUST_CHECK;

@@ -228,10 +228,11 @@ static int put_public(const TPMT_PUBLIC *area, struct buf *out, struct fault *f)
 
 /* Make the primary of AREA in HIERARCHY. */
 static int load(struct hosttpm *t, ESYS_TR hierarchy, const TPMT_PUBLIC *area, const char *what,
-		struct loaded *out, struct buf *pub, TPM2B_DIGEST **hash, TPMT_TK_CREATION **ticket,
-		struct fault *f)
+		struct loaded *out, struct buf *pub, struct creation *how, struct fault *f)
 {
 	CLEANUP_ESYS TPM2B_PUBLIC *made = NULL;
+	CLEANUP_CREATION struct creation unwanted = { 0 };
+	struct creation *c = how ? how : &unwanted;
 	TPM2B_SENSITIVE_CREATE no_secret = { 0 };
 	TPM2B_PUBLIC template = { .publicArea = *area };
 	TPM2B_DATA no_data = { 0 };
@@ -239,7 +240,7 @@ static int load(struct hosttpm *t, ESYS_TR hierarchy, const TPMT_PUBLIC *area, c
 	ESYS_TR tr = ESYS_TR_NONE;
 	TSS2_RC answer = Esys_CreatePrimary(t->esys, hierarchy, ESYS_TR_PASSWORD, ESYS_TR_NONE,
 					    ESYS_TR_NONE, &no_secret, &template, &no_data, &no_pcrs,
-					    &tr, &made, NULL, hash, ticket);
+					    &tr, &made, &c->data, &c->hash, &c->ticket);
 	if (answer != TSS2_RC_SUCCESS)
 		return hosttpm_failed(f, answer, what);
 	out->t = t;
@@ -252,23 +253,21 @@ int hosttpm_load_ek(struct hosttpm *t, struct loaded *out, struct buf *pub, stru
 	int rc = hosttpm_choose_ek(t, f);
 	return rc < 0 ? rc
 		      : load(t, ESYS_TR_RH_ENDORSEMENT, &t->ek->area, "making the endorsement key",
-			     out, pub, NULL, NULL, f);
+			     out, pub, NULL, f);
 }
 
 int hosttpm_load_ak(struct hosttpm *t, struct loaded *out, struct buf *pub, struct fault *f)
 {
 	return load(t, ESYS_TR_RH_ENDORSEMENT, &AK, "making the attestation key", out, pub, NULL,
-		    NULL, f);
+		    f);
 }
 
 int hosttpm_load_bk(struct hosttpm *t, const uint8_t policy[static 32], struct loaded *out,
-		    struct buf *pub, TPM2B_DIGEST **hash, TPMT_TK_CREATION **ticket,
-		    struct fault *f)
+		    struct buf *pub, struct creation *made, struct fault *f)
 {
 	TPMT_PUBLIC area = BK;
 	memcpy(area.authPolicy.buffer, policy, 32);
-	return load(t, ESYS_TR_RH_NULL, &area, "making the PCR-bound key", out, pub, hash, ticket,
-		    f);
+	return load(t, ESYS_TR_RH_NULL, &area, "making the PCR-bound key", out, pub, made, f);
 }
 
 int hosttpm_policy_session(struct hosttpm *t, struct loaded *out, struct fault *f)

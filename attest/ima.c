@@ -132,14 +132,8 @@ static int last_field(struct parser *p, struct reader *data, enum template t, st
 		return 0;
 	if (field(data, &in) < 0)
 		return malformed(p, "its last field is cut");
-	const uint8_t *at = in.left ? in.at : NULL;
-	if (t == TEMPLATE_SIG) {
-		e->signature = at;
-		e->signature_bytes = in.left;
-	} else {
-		e->buffer = at;
-		e->buffer_bytes = in.left;
-	}
+	e->last = in.left ? in.at : NULL;
+	e->last_bytes = in.left;
 	return 0;
 }
 

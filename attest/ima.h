@@ -32,10 +32,12 @@ struct ima_entry {
 	size_t name_bytes;
 	uint16_t digest_alg; /* crypto/hash.h; 0 for a violation */
 	const uint8_t *digest;
-	const uint8_t *signature; /* ima-sig; NULL without */
-	size_t signature_bytes;
-	const uint8_t *buffer; /* ima-buf; NULL without */
-	size_t buffer_bytes;
+	/* The third field, NULL without.  A signature if the template is ima-sig and what was
+	 * measured if it is ima-buf, they say; but a template's name is in no digest, and whoever
+	 * carries the list may tell one for the other.  What the field is, only the entry's name
+	 * tells. */
+	const uint8_t *last;
+	size_t last_bytes;
 	int violation;
 };
 

@@ -191,8 +191,72 @@ int quote_verify(struct blob ak, struct blob attest, struct blob signature,
 	return rc < 0 ? rc : quote_judge(attest, extra, pcrs, clock, id, f);
 }
 
+/* 1 if NAME is the handle of the NULL hierarchy. */
+static int is_null_hierarchy(const TPM2B_NAME *name)
+{
+	static const uint8_t HANDLE[] = { TPM2_RH_NULL >> 24, TPM2_RH_NULL >> 16 & 0xff,
+					  TPM2_RH_NULL >> 8 & 0xff, TPM2_RH_NULL & 0xff };
+	return name->size == sizeof(HANDLE) && memcmp(name->name, HANDLE, sizeof(HANDLE)) == 0;
+}
+
+/* The digest of no PCRs: to be empty (Part 2, TPMS_CREATION_DATA), but the TPMs of the reference
+ * code give the hash of nothing. */
+static int is_of_no_pcrs(const TPM2B_DIGEST *digest)
+{
+	uint8_t of_nothing[32];
+	return digest->size == 0 || (digest->size == sizeof(of_nothing) &&
+				     hash_data(HASH_SHA256, "", 0, of_nothing) == 0 &&
+				     memcmp(digest->buffer, of_nothing, sizeof(of_nothing)) == 0);
+}
+
+int creation_data_judge(struct blob data, const char **id, struct fault *f)
+{
+	TPMS_CREATION_DATA d = { 0 };
+	size_t at = 0;
+	*id = "creation.data";
+	if (Tss2_MU_TPMS_CREATION_DATA_Unmarshal(data.data, data.n, &at, &d))
+		return fault_set(f, ERR_FORMAT, "the creation data are no TPMS_CREATION_DATA");
+	if (at != data.n)
+		return fault_set(f, ERR_TRAILING, "%zu bytes stand behind the creation data",
+				 data.n - at);
+	/* As the key is made; the locality is the caller's, and says nothing of the key. */
+	if (d.pcrSelect.count || !is_of_no_pcrs(&d.pcrDigest) || d.outsideInfo.size)
+		return fault_set(f, ERR_POLICY,
+				 "the creation data have PCRs or data of others: the key was not "
+				 "made as a PCR-bound key is");
+	*id = "creation.hierarchy";
+	/* Of a primary, the parent's name and qualified name are the hierarchy's handle, and no
+	 * algorithm made them. */
+	if (d.parentNameAlg != TPM2_ALG_NULL || !is_null_hierarchy(&d.parentName) ||
+	    !is_null_hierarchy(&d.parentQualifiedName))
+		return fault_set(f, ERR_POLICY,
+				 "the PCR-bound key is not a primary of the NULL hierarchy: it "
+				 "would outlive the TPM's next reset");
+	return 0;
+}
+
+/* DATA is what the signed HASH is of. */
+static int check_creation_data(struct blob data, const TPM2B_DIGEST *hash, const char **id,
+			       struct fault *f)
+{
+	uint8_t digest[32];
+	*id = "creation.data";
+	if (data.n > TPM_CREATION_MAX)
+		return fault_set(f, ERR_LIMIT, "the creation data have %zu bytes, over %d", data.n,
+				 TPM_CREATION_MAX);
+	/* By the key's own name algorithm, which tpm_name() has seen to be SHA-256. */
+	int rc = hash_data(HASH_SHA256, data.data, data.n, digest);
+	if (rc < 0)
+		return fault_set(f, rc, "libcrypto cannot hash: %s", err_text(rc));
+	if (hash->size != sizeof(digest) || memcmp(hash->buffer, digest, sizeof(digest)) != 0)
+		return fault_set(f, ERR_AUTH,
+				 "the creation data are not those of the creation certificate");
+	return creation_data_judge(data, id, f);
+}
+
 int creation_judge(struct blob attest, const uint8_t nonce[static QUOTE_EXTRA_BYTES],
-		   struct blob bk, struct quote_clock *clock, const char **id, struct fault *f)
+		   struct blob bk, struct blob data, struct quote_clock *clock, const char **id,
+		   struct fault *f)
 {
 	struct statement s;
 	uint8_t name[TPM_NAME_BYTES];
@@ -208,6 +272,8 @@ int creation_judge(struct blob attest, const uint8_t nonce[static QUOTE_EXTRA_BY
 		return fault_set(f, ERR_AUTH,
 				 "the creation certificate is of another key than the one sent");
 	rc = check_trailing(&CREATION, &s, id, f);
+	if (rc >= 0)
+		rc = check_creation_data(data, &s.attest.attested.creation.creationHash, id, f);
 	if (rc < 0)
 		return rc;
 	take_clock(&s.attest, clock);
@@ -215,11 +281,11 @@ int creation_judge(struct blob attest, const uint8_t nonce[static QUOTE_EXTRA_BY
 }
 
 int creation_verify(struct blob ak, struct blob attest, struct blob signature,
-		    const uint8_t nonce[static QUOTE_EXTRA_BYTES], struct blob bk,
+		    const uint8_t nonce[static QUOTE_EXTRA_BYTES], struct blob bk, struct blob data,
 		    struct quote_clock *clock, const char **id, struct fault *f)
 {
 	int rc = check_signature(&CREATION, ak, attest, signature, id, f);
-	return rc < 0 ? rc : creation_judge(attest, nonce, bk, clock, id, f);
+	return rc < 0 ? rc : creation_judge(attest, nonce, bk, data, clock, id, f);
 }
 
 int quote_extra(const uint8_t nonce[static 32], const uint8_t bk_name[static TPM_NAME_BYTES],

@@ -22,7 +22,8 @@
 #define TPM_PUBLIC_MAX	  1024 /* bytes of a marshalled TPMT_PUBLIC */
 #define TPM_ATTEST_MAX	  2048 /* of a TPMS_ATTEST */
 #define TPM_SIGNATURE_MAX 1024
-#define TPM_NAME_BYTES	  34 /* SHA-256 names: algorithm and digest */
+#define TPM_CREATION_MAX  512 /* of a TPMS_CREATION_DATA */
+#define TPM_NAME_BYTES	  34  /* SHA-256 names: algorithm and digest */
 #define QUOTE_EXTRA_BYTES 32
 
 struct blob {
@@ -72,11 +73,17 @@ int quote_verify(struct blob ak, struct blob attest, struct blob signature,
 		 const uint8_t extra[static QUOTE_EXTRA_BYTES], const struct pcrs *pcrs,
 		 struct quote_clock *clock, const char **id, struct fault *f) MUST_CHECK;
 
-/* Verify the creation certificate of the key BK: signed by AK, magic, type, extraData == NONCE, and
- * the name of BK.  Ids "creation.signature", ".magic", ".type", ".nonce", ".name", ".trailing",
- * ".format"; *clock as above. */
+/*
+ * Verify the creation certificate of the key BK: signed by AK, magic, type, extraData == NONCE, and
+ * the name of BK; and that DATA (TPMS_CREATION_DATA) is what its creationHash is of, says nothing
+ * but what the template of a PCR-bound key does, and has the NULL hierarchy for the key's parent:
+ * a TPM makes that hierarchy's seed anew at each reset, so that no such key outlives one (Part 1,
+ * "NULL Hierarchy").  A public area does not show its hierarchy.  Ids, in this order:
+ * "creation.signature", ".magic", ".type", ".nonce", ".name", ".trailing", ".data", ".hierarchy";
+ * ".format" when it cannot be read; *clock as above.
+ */
 int creation_verify(struct blob ak, struct blob attest, struct blob signature,
-		    const uint8_t nonce[static QUOTE_EXTRA_BYTES], struct blob bk,
+		    const uint8_t nonce[static QUOTE_EXTRA_BYTES], struct blob bk, struct blob data,
 		    struct quote_clock *clock, const char **id, struct fault *f) MUST_CHECK;
 
 /* extraData of the quote: SHA256("q1" || nonce || name(BK) || W || host id), W the worker's

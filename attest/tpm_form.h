@@ -23,8 +23,10 @@ int quote_judge(struct blob attest, const uint8_t extra[static QUOTE_EXTRA_BYTES
 		const struct pcrs *pcrs, struct quote_clock *clock, const char **id,
 		struct fault *f) MUST_CHECK;
 int creation_judge(struct blob attest, const uint8_t nonce[static QUOTE_EXTRA_BYTES],
-		   struct blob bk, struct quote_clock *clock, const char **id,
+		   struct blob bk, struct blob data, struct quote_clock *clock, const char **id,
 		   struct fault *f) MUST_CHECK;
+/* What creation_judge() makes of DATA once its hash is the signed one. */
+int creation_data_judge(struct blob data, const char **id, struct fault *f) MUST_CHECK;
 
 /* The selection of exactly MASK of BANK.  ERR_POLICY if either cannot be selected: nothing, more
  * than PCR_COUNT PCRs, or an unknown bank. */

@@ -13,7 +13,7 @@
 #include <sys/random.h>
 #include <time.h>
 
-#include "attest/hosttpm.h"
+#include "attest/drill.h"
 #include "base/fd.h"
 #include "cli/cli.h"
 #include "cli/options.h"
@@ -102,7 +102,8 @@ static int judge_activation(struct hosttpm *t, const struct hosttpm_identity *id
 	if (rc >= 0 && memcmp(got, secret, sizeof(secret)) != 0)
 		rc = fault_set(&why, ERR_AUTH, "the TPM opened another credential");
 	if (rc < 0)
-		finding_fail(out, "activation.credential", rc, &why);
+		finding_fail(out, rc == -EBUSY ? "activation.lockout" : "activation.credential", rc,
+			     &why);
 	else
 		finding_add(out, "activation.credential", FINDING_OK,
 			    "attestation key and endorsement key are in one TPM");
@@ -147,7 +148,7 @@ static void append(struct findings *to, const struct findings *from)
 		finding_add(to, from->at[i].id, from->at[i].verdict, "%s", from->at[i].evidence);
 }
 
-/* Challenge, evidence, appraisal. */
+/* Challenge, evidence, appraisal; and what a guardian would then do. */
 static int attest(struct hosttpm *t, struct blob ak, const struct options *o,
 		  const struct policy *policy, struct findings *out, struct fault *f)
 {
@@ -176,7 +177,10 @@ static int attest(struct hosttpm *t, struct blob ak, const struct options *o,
 		rc = fault_set(f, rc, "%s", ignored.text[0] ? ignored.text : err_text(rc));
 	else
 		rc = 0;
+	int healthy = findings_good(&a->findings);
 	append(out, &a->findings);
+	if (rc >= 0 && healthy)
+		rc = drill_release(t, &e, a->bk_x, a->bk_y, out, f);
 	free(a);
 	return rc;
 }

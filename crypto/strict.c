@@ -26,10 +26,14 @@ void strict_init(void)
 	pthread_once(&once, set_allocator);
 }
 
-/* jansson recurses per level, up to 2048 of them; this bounds its stack before it starts. */
-static int too_deep(const char *text, size_t n)
+/*
+ * What jansson would make of TEXT, before it starts: it recurses per level, up to 2048 of them, and
+ * allocates some forty times an element's two bytes, so that a text within its maximum could take
+ * hundreds of megabytes.
+ */
+static int check_shape(const char *text, size_t n, const char *what, struct fault *f)
 {
-	size_t depth = 0;
+	size_t depth = 0, items = 0;
 	int in_string = 0;
 	for (size_t i = 0; i < n; i++) {
 		if (in_string) {
@@ -41,9 +45,14 @@ static int too_deep(const char *text, size_t n)
 			in_string = 1;
 		} else if (text[i] == '{' || text[i] == '[') {
 			if (++depth > STRICT_DEPTH_MAX)
-				return 1;
+				return fault_set(f, ERR_FORMAT,
+						 "%s is nested deeper than %d levels", what,
+						 STRICT_DEPTH_MAX);
 		} else if ((text[i] == '}' || text[i] == ']') && depth > 0) {
 			depth--;
+		} else if (text[i] == ',' && ++items >= STRICT_ITEMS_MAX) {
+			return fault_set(f, ERR_LIMIT, "%s has more than %d members and elements",
+					 what, STRICT_ITEMS_MAX);
 		}
 	}
 	return 0;
@@ -52,9 +61,9 @@ static int too_deep(const char *text, size_t n)
 int strict_json(const char *text, size_t n, const char *what, json_t **out, struct fault *f)
 {
 	strict_init();
-	if (too_deep(text, n))
-		return fault_set(f, ERR_FORMAT, "%s is nested deeper than %d levels", what,
-				 STRICT_DEPTH_MAX);
+	int rc = check_shape(text, n, what, f);
+	if (rc < 0)
+		return rc;
 	json_error_t e;
 	json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
 	if (!j && json_error_code(&e) == json_error_out_of_memory)

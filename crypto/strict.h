@@ -14,7 +14,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-#define STRICT_DEPTH_MAX 8 /* nested objects and arrays */
+#define STRICT_DEPTH_MAX 8	/* nested objects and arrays */
+#define STRICT_ITEMS_MAX 131072 /* members and elements, over the largest policy's */
 
 static inline void cleanup_json(json_t **j)
 {
@@ -25,8 +26,8 @@ static inline void cleanup_json(json_t **j)
 /* Call before anything else of jansson or libjose. */
 void strict_init(void);
 
-/* Parse N bytes of TEXT: one JSON object, no member twice, nothing behind it.  WHAT names it in the
- * sentence.  ERR_FORMAT; *OUT is a new reference. */
+/* Parse N bytes of TEXT: one JSON object, no member twice, nothing behind it, within the maxima
+ * above.  WHAT names it in the sentence.  ERR_FORMAT, ERR_LIMIT; *OUT is a new reference. */
 int strict_json(const char *text, size_t n, const char *what, json_t **out,
 		struct fault *f) MUST_CHECK;
 

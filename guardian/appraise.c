@@ -88,14 +88,18 @@ static int check_key(const struct appraisal_of *of, const struct evidence *e, st
 	struct quote_clock clock = { 0 };
 	const char *id = "creation.format";
 	int rc = creation_verify(of->ak, of_buf(&e->creation), of_buf(&e->creation_signature),
-				 e->nonce, of_buf(&e->bk_pub), &clock, &id, &f);
+				 e->nonce, of_buf(&e->bk_pub), of_buf(&e->creation_data), &clock,
+				 &id, &f);
 	if (rc < 0)
 		return step(out, id, rc, &f, "");
-	rc = step(out, "creation.signature", 0, &f, "certified by the attestation key");
-	if (clock.reset_count != out->clock.reset_count)
+	step(out, "creation.signature", 0, &f, "certified by the attestation key");
+	step(out, "creation.hierarchy", 0, &f, "a primary key, gone with the TPM's next reset");
+	if (clock.reset_count != out->clock.reset_count ||
+	    clock.restart_count != out->clock.restart_count)
 		rc = fault_set(&f, ERR_STATE,
-			       "the TPM was reset between the key's making and the quote");
-	rc = step(out, "creation.boot", rc, &f, "made since the TPM was last reset");
+			       "the TPM was reset or restarted between the key's making and the "
+			       "quote");
+	rc = step(out, "creation.boot", rc, &f, "made since the TPM was last started");
 	if (rc < 0)
 		return rc;
 	id = "key.format";

@@ -117,11 +117,11 @@ static int add_kexec(const struct measured *m, struct cmdline *c)
 	static const char NAME[] = "kexec-cmdline";
 	for (size_t i = 0; m->ima && i < ima_count(m->ima); i++) {
 		const struct ima_entry *e = ima_at(m->ima, i);
-		if (!e->buffer || e->name_bytes != strlen(NAME) ||
-		    memcmp(e->name, NAME, e->name_bytes) != 0)
+		/* Whatever template it is told as: that is not measured. */
+		if (e->name_bytes != strlen(NAME) || memcmp(e->name, NAME, e->name_bytes) != 0)
 			continue;
 		if (c->n == CMDLINE_TEXTS_MAX ||
-		    put_text(c->text[c->n], e->buffer, e->buffer_bytes, 1) < 0) {
+		    put_text(c->text[c->n], e->last, e->last_bytes, 1) < 0) {
 			c->why = "IMA has more command lines of kexec, or longer ones, than are "
 				 "read";
 			return ERR_LIMIT;

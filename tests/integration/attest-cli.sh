@@ -121,14 +121,18 @@ cat ca/*cert.pem >makers.pem
 boot
 attest 1 'the policy has no baseline' --capture capture
 grep -qE '^ok +activation.credential' out || fail 'no credential was activated'
+grep -q 'key.release' out && fail 'a release is rehearsed for a host that a guardian refuses'
 grep -qE '^unknown +ek.chain' out || fail 'without --ek-ca the chain is not unknown'
 check 'the capture is its owner only' test "$(stat -c %a capture)" = 600
 expect 0 'on your word' guardian baseline learn base capture --policy policy.json
 expect 1 'already' guardian baseline learn base capture --policy policy.json
 attest 0 'a guardian would accept this host' --policy policy.json --ek-ca makers.pem
 grep -qE '^ok +ek.chain' out || fail "the maker's certificate is not accepted: $(grep ek. out)"
+grep -qE '^ok +key.release +' out || fail 'no release was rehearsed'
 grep -qE '^ok +baseline.match +base' out || fail 'it is not the baseline that matches'
 attest 0 '"healthy": true' --policy policy.json --json
+check 'a release is rehearsed' jq -e 'any(.findings[]; .id == "key.release" and .verdict == "ok")' out
+check 'the key is of the NULL hierarchy' jq -e 'any(.findings[]; .id == "creation.hierarchy" and .verdict == "ok")' out
 check 'the JSON has each finding once' jq -e '[.findings[].id] | length == (unique | length) and length > 20' out
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=other -keyout other.key -out other.pem \
 	2>/dev/null
@@ -145,6 +149,21 @@ expect 2 'no check' guardian policy demand kernel.none --policy policy.json
 expect 0 'kernel.lockdown          yes' guardian policy show --policy policy.json
 expect 0 '"kernel.lockdown"' guardian policy show --json --policy policy.json
 check 'the policy is JSON' jq -e '.v == 1' policy.json
+
+# A locked TPM is told as that: the endorsement key has a password, and the TPM takes none.
+tpm() {
+	TPM2TOOLS_TCTI=$tcti "$@" >tool.log 2>&1 || fail "$*: $(cat tool.log)"
+	TPM2TOOLS_TCTI=$tcti tpm2_flushcontext -t
+}
+tpm tpm2_dictionarylockout --setup-parameters --max-tries=1 --recovery-time=1000 --lockout-recovery-time=1000
+tpm tpm2_createprimary -C o -G ecc -p right -c key.ctx \
+	-a 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign'
+check 'a wrong password is refused' sh -c "! TPM2TOOLS_TCTI=$tcti tpm2_sign -c key.ctx -p wrong -o signature host/ima"
+tpm true
+refused activation.lockout
+grep -q 'tpm2_dictionarylockout --clear-lockout' out || fail 'how to unlock the TPM is not said'
+tpm tpm2_dictionarylockout --clear-lockout
+attest 0 'accept' --policy policy.json
 
 # The same boot again is the same host; others have their names.
 boot

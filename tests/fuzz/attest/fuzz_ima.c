@@ -31,11 +31,8 @@ static void entry(const struct ima_entry *e, const uint8_t *data, size_t size)
 	CHECK((e->digest_alg == 0) == e->violation);
 	if (!e->violation)
 		CHECK(within(e->digest, hash_bytes(e->digest_alg), data, size));
-	CHECK((e->signature != NULL) == (e->signature_bytes > 0));
-	CHECK((e->buffer != NULL) == (e->buffer_bytes > 0));
-	CHECK(!e->signature || within(e->signature, e->signature_bytes, data, size));
-	CHECK(!e->buffer || within(e->buffer, e->buffer_bytes, data, size));
-	CHECK(!e->signature || !e->buffer);
+	CHECK((e->last != NULL) == (e->last_bytes > 0));
+	CHECK(!e->last || within(e->last, e->last_bytes, data, size));
 }
 
 /* The value after each entry, worked out from the input alone, is found there; at most some. */

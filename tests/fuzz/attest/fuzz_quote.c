@@ -4,6 +4,7 @@
  *   0  a public area, as AK, EK, PCR-bound key and for its name
  *   1  a quote's signature, by an AK that never signed it
  *   2  a statement, as quote and as creation certificate
+ *   3  a key's creation data, behind the hash
  * No fuzzer finds a signature: 2 goes on where a good one leads to.
  */
 #include <stdlib.h>
@@ -95,8 +96,17 @@ static void one_statement(struct blob attest)
 	struct fault f[2] = { 0 };
 	int rc = quote_judge(attest, EXTRA, &pcrs, &clock, &id, &f[0]);
 	refused(rc, id, &f[0]);
-	rc = creation_judge(attest, EXTRA, (struct blob){ ak, ak_n }, &clock, &id, &f[1]);
+	rc = creation_judge(attest, EXTRA, (struct blob){ ak, ak_n }, (struct blob){ ak, ak_n },
+			    &clock, &id, &f[1]);
 	refused(rc, id, &f[1]);
+}
+
+static void one_creation_data(struct blob data)
+{
+	const char *id = NULL;
+	struct fault f = { 0 };
+	int rc = creation_data_judge(data, &id, &f);
+	refused(rc, id, &f);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -110,7 +120,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		one_public(rest);
 	else if (data[0] == 1)
 		one_signature(rest);
-	else
+	else if (data[0] == 2)
 		one_statement(rest);
+	else
+		one_creation_data(rest);
 	return 0;
 }

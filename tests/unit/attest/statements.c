@@ -105,12 +105,32 @@ TPMS_ATTEST quote_of(const struct pcrs *pcrs, const uint8_t extra[static 32])
 	return a;
 }
 
+TPMS_CREATION_DATA creation_data(void)
+{
+	TPM2B_NAME null = { .size = 4, .name = { 0x40, 0, 0, 7 } };
+	return (TPMS_CREATION_DATA){ .locality = TPMA_LOCALITY_TPM2_LOC_ZERO,
+				     .parentNameAlg = TPM2_ALG_NULL,
+				     .parentName = null,
+				     .parentQualifiedName = null };
+}
+
+struct bytes marshal_creation_data(const TPMS_CREATION_DATA *data)
+{
+	struct bytes b = { 0 };
+	assert_int_equal(Tss2_MU_TPMS_CREATION_DATA_Marshal(data, b.data, sizeof(b.data), &b.n), 0);
+	return b;
+}
+
 TPMS_ATTEST creation_of(const struct bytes *bk, const uint8_t nonce[static 32])
 {
 	TPMS_ATTEST a = statement(TPM2_ST_ATTEST_CREATION, nonce);
 	a.attested.creation.objectName.size = TPM_NAME_BYTES;
 	assert_int_equal(tpm_name(blob_of(bk), a.attested.creation.objectName.name, NULL), 0);
+	TPMS_CREATION_DATA data = creation_data();
+	struct bytes b = marshal_creation_data(&data);
 	a.attested.creation.creationHash.size = 32;
+	assert_int_equal(
+		hash_data(HASH_SHA256, b.data, b.n, a.attested.creation.creationHash.buffer), 0);
 	return a;
 }
 

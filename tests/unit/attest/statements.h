@@ -27,7 +27,11 @@ TPMT_PUBLIC public_ek(const EVP_PKEY *k);
 TPMT_PUBLIC public_bk(const EVP_PKEY *k, const struct pcrs *pcrs);
 struct bytes marshal_public(const TPMT_PUBLIC *area);
 
-/* Statements with EXTRA as extraData: of PCRS, of the key BK. */
+/* What a TPM says of a primary's making in the NULL hierarchy, without PCRs. */
+TPMS_CREATION_DATA creation_data(void);
+struct bytes marshal_creation_data(const TPMS_CREATION_DATA *data);
+
+/* Statements with EXTRA as extraData: of PCRS, of the key BK (and creation_data()). */
 TPMS_ATTEST quote_of(const struct pcrs *pcrs, const uint8_t extra[static 32]);
 TPMS_ATTEST creation_of(const struct bytes *bk, const uint8_t nonce[static 32]);
 struct bytes marshal_attest(const TPMS_ATTEST *attest);

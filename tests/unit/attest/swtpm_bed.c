@@ -158,6 +158,17 @@ void swtpm_bed_extend(struct swtpm_bed *b, unsigned pcr, uint8_t byte)
 	disconnect(esys, tcti);
 }
 
+void swtpm_bed_tries(struct swtpm_bed *b, uint32_t max_tries)
+{
+	TSS2_TCTI_CONTEXT *tcti = NULL;
+	ESYS_CONTEXT *esys = connect_tpm(b, &tcti);
+	assert_int_equal(Esys_DictionaryAttackParameters(esys, ESYS_TR_RH_LOCKOUT, ESYS_TR_PASSWORD,
+							 ESYS_TR_NONE, ESYS_TR_NONE, max_tries,
+							 1000, 1000),
+			 TSS2_RC_SUCCESS);
+	disconnect(esys, tcti);
+}
+
 void swtpm_bed_store(struct swtpm_bed *b, uint32_t index, const uint8_t *data, size_t n,
 		     int owner_reads)
 {

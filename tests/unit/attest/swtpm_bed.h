@@ -28,6 +28,9 @@ void swtpm_bed_done(struct swtpm_bed *b);
 /* Extend PCR of the SHA-256 bank with 32 times BYTE. */
 void swtpm_bed_extend(struct swtpm_bed *b, unsigned pcr, uint8_t byte);
 
+/* Allow for MAX_TRIES wrong authorisations: with 0 the TPM is locked at once. */
+void swtpm_bed_tries(struct swtpm_bed *b, uint32_t max_tries);
+
 /* Store N bytes in a new NV index, which its own password reads, or only the owner's. */
 void swtpm_bed_store(struct swtpm_bed *b, uint32_t index, const uint8_t *data, size_t n,
 		     int owner_reads);

@@ -7,6 +7,7 @@
 
 #include "attest/evidence.h"
 #include "attest/form.h"
+#include "crypto/strict.h"
 #include "tests/unit/test.h"
 
 /* Nothing in it is true, all of it is well-formed. */
@@ -18,6 +19,7 @@ static void make(struct evidence *e)
 	memset(e->nonce, 1, sizeof(e->nonce));
 	e->pcrs.value[23][31] = 0xfe;
 	assert_int_equal(buf_add(&e->quote, "quoted", 6), 0);
+	assert_int_equal(buf_add(&e->creation_data, "made", 4), 0);
 	assert_int_equal(buf_add(&e->eventlog, "log", 3), 0);
 }
 
@@ -38,6 +40,8 @@ static void test_there_and_back(void **state)
 	assert_int_equal(again.eventlog.len, 3);
 	assert_memory_equal(again.eventlog.data, "log", 3);
 	assert_int_equal(again.ima.len, 0);
+	assert_int_equal(again.creation_data.len, 4);
+	assert_memory_equal(again.creation_data.data, "made", 4);
 }
 
 /* TEXT with its first OLD replaced by NEW is refused with RC. */
@@ -79,6 +83,8 @@ static void test_refused(void **state)
 		{ "\"eventlog\":\"bG9n\"", "\"eventlog\":\"bG9n=\"", ERR_FORMAT },
 		{ "\"eventlog\":\"bG9n\"", "\"eventlog\":\"bG9\"", ERR_FORMAT },
 		{ "\"eventlog\":\"bG9n\"", "\"eventlog\":null", ERR_FORMAT },
+		{ "\"creation_data\":\"bWFkZQ\",", "", ERR_FORMAT },
+		{ "\"creation_data\":\"bWFkZQ\"", "\"creation_data\":0", ERR_FORMAT },
 		{ "\"23\":", "\"24\":", ERR_FORMAT },
 		{ "\"23\":", "\"023\":", ERR_FORMAT },
 		{ "\"23\":", "\"-1\":", ERR_FORMAT },
@@ -114,6 +120,32 @@ static void test_truncated(void **state)
 	assert_int_equal(evidence_parse("", (size_t)EVIDENCE_TEXT_MAX + 1, &out, &f), ERR_LIMIT);
 }
 
+/* Of few bytes each, and so of a hundred times their memory when parsed. */
+static void test_many_members(void **state)
+{
+	CLEANUP_BUF struct buf text = BUF_INIT(EVIDENCE_TEXT_MAX);
+	struct evidence out CLEANUP(evidence_done) = { 0 };
+	struct fault f = { 0 };
+	(void)state;
+	assert_int_equal(buf_addf(&text, "{\"pcrs\":[0"), 0);
+	for (int i = 1; i < STRICT_ITEMS_MAX; i++)
+		assert_int_equal(buf_add(&text, ",0", 2), 0);
+	assert_int_equal(buf_add(&text, "]}", 2), 0);
+	/* Parsed, and no evidence. */
+	assert_int_equal(evidence_parse((char *)text.data, text.len, &out, &f), ERR_FORMAT);
+	text.len -= 2;
+	assert_int_equal(buf_add(&text, ",0]}", 4), 0);
+	f.rc = 0;
+	assert_int_equal(evidence_parse((char *)text.data, text.len, &out, &f), ERR_LIMIT);
+	/* A comma in a text separates nothing. */
+	buf_clear(&text);
+	assert_int_equal(buf_addf(&text, "{\"v\":\""), 0);
+	for (int i = 0; i <= STRICT_ITEMS_MAX; i++)
+		assert_int_equal(buf_add(&text, ",", 1), 0);
+	assert_int_equal(buf_add(&text, "\"}", 2), 0);
+	assert_int_equal(evidence_parse((char *)text.data, text.len, &out, &f), ERR_FORMAT);
+}
+
 static void test_maxima(void **state)
 {
 	struct evidence e CLEANUP(evidence_done), out CLEANUP(evidence_done) = { 0 };
@@ -146,9 +178,8 @@ static void test_maxima(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_there_and_back),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_truncated),      cmocka_unit_test(test_many_members),
 		cmocka_unit_test(test_maxima),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -188,6 +188,35 @@ static void test_identity_with_certificates(void **state)
 	hosttpm_close(t);
 }
 
+/* A locked TPM does not look at a credential for an EK with a password: it is not the credential
+ * that is wrong. */
+static void test_lockout(void **state)
+{
+	(void)state;
+	struct hosttpm_identity id = { 0 };
+	struct credential_ek ek;
+	uint8_t name[TPM_NAME_BYTES], out[32];
+	const char *why = NULL;
+	struct fault f = { 0 };
+	swtpm_bed_open(&bed, 1);
+	swtpm_bed_start(&bed);
+	struct hosttpm *t = open_tpm();
+	good(hosttpm_identity(t, &id, &f), &f);
+	good(ek_check(blob(&id.ek_pub), &ek, &why, &f), &f);
+	assert_int_equal(ek.key.type, RAWKEY_P384);
+	good(tpm_name(blob(&id.ak_pub), name, &f), &f);
+	hosttpm_close(t);
+	swtpm_bed_tries(&bed, 0);
+	t = open_tpm();
+	assert_int_equal(activate(t, &id, name, out), -EBUSY);
+	hosttpm_close(t);
+	swtpm_bed_tries(&bed, 3);
+	t = open_tpm();
+	assert_int_equal(activate(t, &id, name, out), 0);
+	hosttpm_close(t);
+	hosttpm_identity_done(&id);
+}
+
 /* What is offered follows the certificates; here any certificate, with padding behind it. */
 static void test_choice(void **state)
 {
@@ -255,7 +284,7 @@ static void verify(struct hosttpm *t, const struct hosttpm_proof *p, uint8_t x[s
 			  &p->pcrs, &quoted, &why, &f),
 	     &f);
 	good(creation_verify(blob(&id.ak_pub), blob(&p->creation), blob(&p->creation_signature),
-			     NONCE, blob(&p->bk_pub), &created, &why, &f),
+			     NONCE, blob(&p->bk_pub), blob(&p->creation_data), &created, &why, &f),
 	     &f);
 	assert_int_equal(quoted.reset_count, created.reset_count);
 	good(bk_check(blob(&p->bk_pub), &p->pcrs, x, y, &why, &f), &f);
@@ -379,6 +408,7 @@ int main(void)
 		cmocka_unit_test(test_open_without_a_tpm),
 		cmocka_unit_test_teardown(test_identity_without_certificates, close_bed),
 		cmocka_unit_test_teardown(test_identity_with_certificates, close_bed),
+		cmocka_unit_test_teardown(test_lockout, close_bed),
 		cmocka_unit_test_teardown(test_choice, close_bed),
 		cmocka_unit_test_teardown(test_proof, close_bed),
 		cmocka_unit_test_teardown(test_refused_selections, close_bed),

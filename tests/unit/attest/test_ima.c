@@ -133,17 +133,15 @@ static void test_a_list_is_read(void **state)
 	assert_string_equal(e->name, AGGREGATE);
 	assert_int_equal(e->digest_alg, HASH_SHA256);
 	assert_int_equal(e->digest[0], 1);
-	assert_null(e->signature);
-	assert_null(e->buffer);
+	assert_null(e->last);
 	assert_false(e->violation);
 	e = ima_at(l, 1);
 	assert_string_equal(e->name, "/usr/bin/signed");
-	assert_int_equal(e->signature_bytes, 4);
-	assert_memory_equal(e->signature, "\3sig", 4);
-	assert_null(e->buffer);
+	assert_int_equal(e->last_bytes, 4);
+	assert_memory_equal(e->last, "\3sig", 4);
 	e = ima_at(l, 2);
-	assert_null(e->signature);
-	assert_int_equal(e->signature_bytes, 0);
+	assert_null(e->last);
+	assert_int_equal(e->last_bytes, 0);
 	for (size_t i = 3; i < 5; i++) {
 		e = ima_at(l, i);
 		assert_true(e->violation);
@@ -151,9 +149,8 @@ static void test_a_list_is_read(void **state)
 		assert_string_equal(e->name, "/var/log/messages");
 	}
 	e = ima_at(l, 5);
-	assert_int_equal(e->buffer_bytes, 8);
-	assert_memory_equal(e->buffer, "ro quiet", 8);
-	assert_null(e->signature);
+	assert_int_equal(e->last_bytes, 8);
+	assert_memory_equal(e->last, "ro quiet", 8);
 	ima_free(l);
 }
 

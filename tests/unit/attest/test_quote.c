@@ -47,7 +47,7 @@ struct trip {
 	int own_sig; /* use sig as it is */
 	uint8_t flip;
 	size_t sig_append;
-	struct bytes bk; /* what is sent along with a creation certificate */
+	struct bytes bk, data; /* what is sent along with a creation certificate */
 };
 
 static struct trip trip_of(EVP_PKEY *k)
@@ -61,7 +61,17 @@ static struct trip creation_trip(void)
 	TPMT_PUBLIC bk = public_bk(other_key, &pcrs);
 	t.bk = marshal_public(&bk);
 	t.attest = creation_of(&t.bk, extra);
+	TPMS_CREATION_DATA data = creation_data();
+	t.data = marshal_creation_data(&data);
 	return t;
+}
+
+/* A TPM's certificate of exactly the data in T. */
+static void certify_data(struct trip *t)
+{
+	assert_int_equal(hash_data(HASH_SHA256, t->data.data, t->data.n,
+				   t->attest.attested.creation.creationHash.buffer),
+			 0);
 }
 
 static int travel(struct trip *t, int creation, struct quote_clock *clock, const char **id,
@@ -75,7 +85,7 @@ static int travel(struct trip *t, int creation, struct quote_clock *clock, const
 	text.data[20] ^= t->flip;
 	if (creation)
 		return creation_verify(blob_of(&ak), blob_of(&text), blob_of(&signature), extra,
-				       blob_of(&t->bk), clock, id, f);
+				       blob_of(&t->bk), blob_of(&t->data), clock, id, f);
 	return quote_verify(blob_of(&ak), blob_of(&text), blob_of(&signature), extra, &pcrs, clock,
 			    id, f);
 }
@@ -278,12 +288,112 @@ static void test_creation(void **state)
 	refused(t, 1, ERR_FORMAT, "creation.format");
 }
 
+#define DATA_REFUSED(change, rc, id)                                                               \
+	do {                                                                                       \
+		struct trip trip = creation_trip();                                                \
+		TPMS_CREATION_DATA d = creation_data();                                            \
+		change;                                                                            \
+		trip.data = marshal_creation_data(&d);                                             \
+		certify_data(&trip);                                                               \
+		refused(trip, 1, rc, id);                                                          \
+	} while (0)
+
+/* A primary in HIERARCHY, as a TPM tells it. */
+static TPMS_CREATION_DATA primary_in(uint8_t hierarchy)
+{
+	TPMS_CREATION_DATA d = creation_data();
+	d.parentName.name[3] = d.parentQualifiedName.name[3] = hierarchy;
+	return d;
+}
+
+static void test_creation_data(void **state)
+{
+	(void)state;
+	/* Of another key, though each is well-formed; and none. */
+	struct trip t = creation_trip();
+	t.data.data[7] ^= 1; /* the locality */
+	refused(t, 1, ERR_AUTH, "creation.data");
+	t = creation_trip();
+	t.attest.attested.creation.creationHash.buffer[31] ^= 1;
+	refused(t, 1, ERR_AUTH, "creation.data");
+	t = creation_trip();
+	t.attest.attested.creation.creationHash.size = 31;
+	refused(t, 1, ERR_AUTH, "creation.data");
+	t.attest.attested.creation.creationHash.size = 33;
+	refused(t, 1, ERR_AUTH, "creation.data");
+	t = creation_trip();
+	t.data.n = 0;
+	refused(t, 1, ERR_AUTH, "creation.data");
+	certify_data(&t);
+	refused(t, 1, ERR_FORMAT, "creation.data");
+	/* Certified, but longer or shorter than what it says. */
+	t = creation_trip();
+	t.data.n++;
+	refused(t, 1, ERR_AUTH, "creation.data");
+	certify_data(&t);
+	refused(t, 1, ERR_TRAILING, "creation.data");
+	for (t = creation_trip(); t.data.n-- > 1;) {
+		certify_data(&t);
+		refused(t, 1, ERR_FORMAT, "creation.data");
+	}
+	t = creation_trip();
+	t.data.n = TPM_CREATION_MAX + 1;
+	certify_data(&t);
+	refused(t, 1, ERR_LIMIT, "creation.data");
+	/* Not as the template has it. */
+	DATA_REFUSED(
+		{
+			d.pcrSelect.count = 1;
+			d.pcrSelect.pcrSelections[0].hash = TPM2_ALG_SHA256;
+			d.pcrSelect.pcrSelections[0].sizeofSelect = 3;
+		},
+		ERR_POLICY, "creation.data");
+	DATA_REFUSED(d.pcrDigest.size = 32, ERR_POLICY, "creation.data");
+	DATA_REFUSED(d.pcrDigest.size = 20, ERR_POLICY, "creation.data");
+	DATA_REFUSED(d.outsideInfo.size = 1, ERR_POLICY, "creation.data");
+	/* Both ways in which a TPM may tell the digest of no PCRs, and any locality. */
+	t = creation_trip();
+	TPMS_CREATION_DATA d = creation_data();
+	d.locality = TPMA_LOCALITY_TPM2_LOC_THREE;
+	d.pcrDigest.size = 32;
+	assert_int_equal(hash_data(HASH_SHA256, "", 0, d.pcrDigest.buffer), 0);
+	t.data = marshal_creation_data(&d);
+	certify_data(&t);
+	accepted(t, 1);
+}
+
+static void test_creation_hierarchy(void **state)
+{
+	(void)state;
+	static const uint8_t OTHERS[] = { 0x01, 0x0b, 0x0c }; /* owner, endorsement, platform */
+	for (size_t i = 0; i < sizeof(OTHERS); i++)
+		DATA_REFUSED(d = primary_in(OTHERS[i]), ERR_POLICY, "creation.hierarchy");
+	DATA_REFUSED(d.parentName.name[3] = 1, ERR_POLICY, "creation.hierarchy");
+	DATA_REFUSED(d.parentQualifiedName.name[3] = 1, ERR_POLICY, "creation.hierarchy");
+	DATA_REFUSED(d.parentName.size = 3, ERR_POLICY, "creation.hierarchy");
+	DATA_REFUSED(d.parentName.size = 0, ERR_POLICY, "creation.hierarchy");
+	DATA_REFUSED(d.parentName.size = 5, ERR_POLICY, "creation.hierarchy");
+	DATA_REFUSED(d.parentNameAlg = TPM2_ALG_SHA256, ERR_POLICY, "creation.hierarchy");
+	/* A key under another key, whose name begins like the handle. */
+	DATA_REFUSED(
+		{
+			d.parentNameAlg = TPM2_ALG_SHA256;
+			d.parentName.size = d.parentQualifiedName.size = 34;
+		},
+		ERR_POLICY, "creation.hierarchy");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good_quotes),	    cmocka_unit_test(test_quote_signature),
-		cmocka_unit_test(test_quote_rsa_signature), cmocka_unit_test(test_quote_contents),
-		cmocka_unit_test(test_quote_order),	    cmocka_unit_test(test_creation),
+		cmocka_unit_test(test_good_quotes),
+		cmocka_unit_test(test_quote_signature),
+		cmocka_unit_test(test_quote_rsa_signature),
+		cmocka_unit_test(test_quote_contents),
+		cmocka_unit_test(test_quote_order),
+		cmocka_unit_test(test_creation),
+		cmocka_unit_test(test_creation_data),
+		cmocka_unit_test(test_creation_hierarchy),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -13,6 +13,7 @@
 #include "attest/hosttpm.h"
 #include "base/fd.h"
 #include "guardian/capture.h"
+#include "tests/unit/attest/statements.h"
 #include "tests/unit/attest/swtpm_bed.h"
 #include "tests/unit/guardian/host.h"
 #include "tests/unit/test.h"
@@ -275,6 +276,121 @@ static void test_another_key(void **state)
 	refused(&of, &e, "quote.nonce", 0);
 }
 
+/* What a TPM may say of the making of the key and of the time, in a quote and a certificate that
+ * are otherwise as they should be. */
+struct said {
+	TPMS_CLOCK_INFO quoted, created;
+	TPMS_CREATION_DATA data;
+	int other_data; /* is sent than is certified */
+};
+
+static void put(struct buf *to, const struct bytes *from)
+{
+	buf_clear(to);
+	assert_int_equal(buf_add(to, from->data, from->n), 0);
+}
+
+/* Sign ATTEST by K into TEXT and SIGNATURE. */
+static void put_signed(EVP_PKEY *k, const TPMS_ATTEST *attest, struct buf *text,
+		       struct buf *signature)
+{
+	struct bytes b = marshal_attest(attest);
+	TPMT_SIGNATURE sig = sign_text(k, &b);
+	put(text, &b);
+	b = marshal_signature(&sig);
+	put(signature, &b);
+}
+
+/* The verdict on ID when one's TPM, or one that was made here, has SAID so; and FINDING_OK only if
+ * that alone is in the way of nothing. */
+static enum finding_verdict judge_said(struct said said, const char *id)
+{
+	struct evidence e CLEANUP(evidence_done) = { 0 };
+	struct appraisal_of of = of_one();
+	struct fault f = { 0 };
+	uint8_t name[TPM_NAME_BYTES], extra[32];
+	copy(&one.evidence, &e);
+	EVP_PKEY *k = EVP_EC_gen("P-256"), *bk_key = EVP_EC_gen("P-256");
+	TPMT_PUBLIC area = public_ak(k), bk_area = public_bk(bk_key, &e.pcrs);
+	struct bytes ak = marshal_public(&area), bk = marshal_public(&bk_area);
+	struct bytes data = marshal_creation_data(&said.data);
+	of.ak = blob_of(&ak);
+	put(&e.bk_pub, &bk);
+	assert_int_equal(tpm_name(blob_of(&bk), name, &f), 0);
+	assert_int_equal(quote_extra(e.nonce, name, e.worker, e.host, extra), 0);
+	TPMS_ATTEST quote = quote_of(&e.pcrs, extra), creation = creation_of(&bk, e.nonce);
+	quote.clockInfo = said.quoted;
+	creation.clockInfo = said.created;
+	assert_int_equal(hash_data(HASH_SHA256, data.data, data.n,
+				   creation.attested.creation.creationHash.buffer),
+			 0);
+	said.data.locality ^= (TPMA_LOCALITY)said.other_data;
+	data = marshal_creation_data(&said.data);
+	put(&e.creation_data, &data);
+	put_signed(k, &quote, &e.quote, &e.quote_signature);
+	put_signed(k, &creation, &e.creation, &e.creation_signature);
+	EVP_PKEY_free(k);
+	EVP_PKEY_free(bk_key);
+	struct appraisal *a = calloc(1, sizeof(*a));
+	int rc = appraise(&of, &e, a, &f);
+	const struct finding *at = findings_get(&a->findings, id);
+	enum finding_verdict got = at ? at->verdict : FINDING_UNKNOWN;
+	assert_int_equal(rc == 0, got == FINDING_OK);
+	/* Nothing of the logs is told of a host whose key is not believed. */
+	assert_int_equal(findings_get(&a->findings, "log.replay") != NULL, rc == 0);
+	free(a);
+	return got;
+}
+
+static struct said usual(void)
+{
+	TPMS_CLOCK_INFO now = { .clock = 10, .resetCount = 5, .restartCount = 6, .safe = 1 };
+	return (struct said){ now, now, creation_data(), 0 };
+}
+
+/* Quote and key are of one start of the TPM. */
+static void test_one_boot(void **state)
+{
+	struct said said = usual();
+	(void)state;
+	said.quoted.clock = 9999;
+	assert_int_equal(judge_said(said, "creation.boot"), FINDING_OK);
+	for (int by = -1; by <= 1; by += 2) {
+		said = usual();
+		said.created.resetCount += (UINT32)by;
+		assert_int_equal(judge_said(said, "creation.boot"), FINDING_FAILED);
+		said = usual();
+		said.created.restartCount += (UINT32)by;
+		assert_int_equal(judge_said(said, "creation.boot"), FINDING_FAILED);
+		/* As many counts in all. */
+		said.created.resetCount -= (UINT32)by;
+		assert_int_equal(judge_said(said, "creation.boot"), FINDING_FAILED);
+	}
+}
+
+static void test_another_hierarchy(void **state)
+{
+	struct said said = usual();
+	(void)state;
+	assert_int_equal(judge_said(said, "creation.hierarchy"), FINDING_OK);
+	said.data.parentName.name[3] = said.data.parentQualifiedName.name[3] = 1; /* the owner's */
+	assert_int_equal(judge_said(said, "creation.hierarchy"), FINDING_FAILED);
+	said = usual();
+	said.other_data = 1;
+	assert_int_equal(judge_said(said, "creation.data"), FINDING_FAILED);
+	/* A real one without them, and with another's. */
+	struct evidence e CLEANUP(evidence_done) = { 0 };
+	struct appraisal_of of = of_one();
+	copy(&one.evidence, &e);
+	said = usual();
+	said.data.locality = TPMA_LOCALITY_TPM2_LOC_FOUR;
+	struct bytes other = marshal_creation_data(&said.data);
+	put(&e.creation_data, &other);
+	refused(&of, &e, "creation.data", 0);
+	buf_clear(&e.creation_data);
+	refused(&of, &e, "creation.data", 0);
+}
+
 /* The log of one, but for what CHANGE does before the usual events or behind them. */
 static void other_log(struct evidence *e, void (*change)(struct host *h))
 {
@@ -471,6 +587,8 @@ int main(void)
 		cmocka_unit_test(test_another_frame),
 		cmocka_unit_test(test_another_quote),
 		cmocka_unit_test(test_another_key),
+		cmocka_unit_test(test_one_boot),
+		cmocka_unit_test(test_another_hierarchy),
 		cmocka_unit_test(test_another_log),
 		cmocka_unit_test(test_ima_lists),
 		cmocka_unit_test(test_a_policy_that_demands_more),

@@ -271,6 +271,13 @@ static void test_ima(void **state)
 	host_usual(&h, 1, NULL, "lockdown=integrity");
 	host_ima(&h, "kexec-cmdline", "quiet");
 	assert_int_equal(judge(&h, "kernel.lockdown", text), FINDING_UNKNOWN);
+	/* The same, told as a signed file's: the template's name is not measured. */
+	host_usual(&h, 1, NULL, "lockdown=integrity");
+	host_ima(&h, "kexec-cmdline", "quiet");
+	uint8_t *name = memmem(h.ima.data, h.ima.len, "ima-buf", 7);
+	assert_non_null(name);
+	memcpy(name, "ima-sig", 7);
+	assert_int_equal(judge(&h, "kernel.lockdown", text), FINDING_UNKNOWN);
 	host_usual(&h, 1, NULL, "systemd.swap=0");
 	host_ima(&h, "kexec-cmdline", "systemd.swap=0");
 	assert_int_equal(judge(&h, "dump.none-or-encrypted", text), FINDING_UNKNOWN);
