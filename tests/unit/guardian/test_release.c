@@ -281,7 +281,8 @@ static void verify(const struct certify_case *c, const struct hosttpm_proof *p,
 			  &clock, &id, &f));
 	GOOD(bk_check(bk, &p->pcrs, v->x, v->y, &id, &f));
 	GOOD(creation_verify(ak, blob_of(&p->creation), blob_of(&p->creation_signature),
-			     c->challenge.nonce, bk, &created, &id, &f));
+			     c->challenge.nonce, bk, blob_of(&p->creation_data), &created, &id,
+			     &f));
 	memcpy(v->worker, worker, sizeof(worker));
 	v->reset_count = clock.reset_count;
 	v->restart_count = clock.restart_count;
