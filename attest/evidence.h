@@ -9,13 +9,15 @@
 #ifndef SHIELDVM_ATTEST_EVIDENCE_H
 #define SHIELDVM_ATTEST_EVIDENCE_H
 
+#include <jansson.h>
+
 #include "attest/eventlog.h"
 #include "attest/ima.h"
 #include "attest/quote.h"
 #include "base/buf.h"
 #include "base/uuid.h"
 
-#define EVIDENCE_TEXT_MAX (14 * 1024 * 1024) /* base64 of the logs' maxima, and the rest */
+#define EVIDENCE_TEXT_MAX	(14 * 1024 * 1024) /* base64 of the logs' maxima, and the rest */
 #define ATTEST_WORKER_KEY_BYTES 65
 
 /* What a guardian asks. */
@@ -35,7 +37,12 @@ struct evidence {
 	struct buf bk_pub, creation, creation_signature, quote, quote_signature;
 	struct buf eventlog, ima; /* empty: the host has none */
 };
+/* Empty, with the maxima of its parts; evidence_done() gives back what they hold. */
+void evidence_init(struct evidence *e);
 void evidence_done(struct evidence *e);
+
+/* ERR_LIMIT if one of the blobs is larger than its maximum. */
+int evidence_check_sizes(const struct evidence *e, struct fault *f) MUST_CHECK;
 
 /* Ask the TPM and read the logs (paths NULL: the kernel's) for the challenge.  -errno, ERR_LIMIT,
  * errors of hosttpm_prove(). */
@@ -49,5 +56,7 @@ int evidence_gather(struct hosttpm *t, const struct challenge *c,
  * ERR_LIMIT, ERR_VERSION. */
 int evidence_text(const struct evidence *e, struct buf *out, struct fault *f) MUST_CHECK;
 int evidence_parse(const char *text, size_t n, struct evidence *out, struct fault *f) MUST_CHECK;
+/* The same, of an object that is part of another text. */
+int evidence_read(const json_t *o, struct evidence *out, struct fault *f) MUST_CHECK;
 
 #endif

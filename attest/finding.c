@@ -20,6 +20,15 @@ struct row {
 
 /* One row per id, grouped by who finds it; the order is the order of the manual. */
 static const struct row TABLE[] = {
+	/* The frame: guardian/appraise.c. */
+	{ "evidence.size", "Each part of the evidence is within its size.",
+	  "Reboot the host, or narrow its IMA policy, if it is a log." },
+	{ "evidence.nonce", "The evidence answers the challenge that was given out.",
+	  "Attest again; a recorded answer is never accepted." },
+	{ "evidence.host", "The evidence is of the host that asked.", "Attest again." },
+	{ "evidence.pcrs", "The evidence has the PCRs and the bank that were asked for.",
+	  "Activate the TPM's SHA-256 bank in the firmware's settings." },
+
 	/* The TPM's keys: attest/quote.c, enrolment. */
 	{ "ek.format", "The endorsement key's public area can be read.", ENROL },
 	{ "ek.attributes", "The endorsement key only decrypts, and cannot leave its TPM.", ENROL },
@@ -68,6 +77,8 @@ static const struct row TABLE[] = {
 	{ "creation.name", "The creation certificate is for the PCR-bound key.", ASK_AGAIN },
 	{ "creation.trailing", "Nothing stands behind the creation certificate.", ASK_AGAIN },
 
+	{ "creation.boot", "The PCR-bound key was made since the TPM's last reset.", ASK_AGAIN },
+
 	/* The firmware's event log: attest/eventlog.c, and its replay. */
 	{ "log.absent", "The host sent its firmware's event log.",
 	  "Start the host by UEFI with its TPM 2.0 on; the kernel then shows "
@@ -97,6 +108,10 @@ static const struct row TABLE[] = {
 	  "Look into the firmware's own messages, repair what it names, and reboot." },
 	{ "log.replay", "The event log replays to the quoted PCR values, in every PCR.", REBOOT },
 
+	{ "log.runtime",
+	  "What the running system extended into PCR 11 is known (the phases of systemd-pcrphase).",
+	  "Extend nothing else into PCR 11; until then what the log says of it is not believed." },
+
 	/* What the firmware measured says: attest/efi.c. */
 	{ "efi.variable", "A measured UEFI variable can be read.", REPORT_LOG },
 	{ "efi.signatures", "A measured signature database can be read.", REPORT_LOG },
@@ -124,6 +139,41 @@ static const struct row TABLE[] = {
 	  REBOOT },
 	{ "ima.boot-aggregate", "The measurement list begins with this boot's PCR values.",
 	  REBOOT },
+
+	/* Baselines: guardian/baseline.c. */
+	{ "baseline.match", "The host was started as one of the policy's baselines was.",
+	  "If the change was intended, learn a new baseline: shieldvm guardian baseline learn; if "
+	  "not, treat the host as tampered with." },
+
+	/* What a policy may demand by name: guardian/checks.c. */
+	{ "boot.firmware-debug", "The firmware's debug mode is off.",
+	  "Turn the firmware's debug mode off and reboot." },
+	{ "boot.full",
+	  "The host was booted from the start, by a boot option, and left the firmware once.",
+	  "Boot the host anew by UEFI; do not resume it from hibernation." },
+	{ "boot.iommu", "Devices reach the host's memory only through an IOMMU.",
+	  "Turn VT-d or AMD-Vi and DMA protection on in the firmware, and boot the kernel with "
+	  "intel_iommu=on, amd_iommu=force_enable or iommu=force." },
+	{ "boot.secure-boot", "Secure Boot is on, and shim verifies what it starts.",
+	  "Turn Secure Boot on in the firmware's settings; mokutil --enable-validation if shim's "
+	  "verification is off." },
+	{ "dump.none-or-encrypted", "The host's memory is dumped nowhere, or encrypted only.",
+	  "Boot without crashkernel=, and load no kernel by kexec." },
+	{ "kernel.ima-appraise", "The kernel runs only files whose IMA signature or hash holds.",
+	  "Boot the kernel with ima_policy=appraise_tcb (or secure_boot) ima_appraise=enforce." },
+	{ "kernel.lockdown", "Root cannot change the running kernel.",
+	  "Boot the kernel with lockdown=integrity, or better lockdown=confidentiality." },
+	{ "kernel.module-signatures", "The kernel loads signed modules only.",
+	  "Boot the kernel with module.sig_enforce=1, or with lockdown=." },
+	{ "kernel.no-debugger",
+	  "No kernel debugger, and no BPF or probe with which root reads the kernel's memory.",
+	  "Boot the kernel with lockdown=confidentiality and without kgdboc=." },
+	{ "kernel.no-hibernation", "The host's memory is never written to a disk to resume from.",
+	  "Boot the kernel with nohibernate, and without resume=." },
+	{ "kernel.no-kdump", "No second kernel stands ready to dump the host's memory.",
+	  "Boot the kernel without crashkernel=, and turn kdump off." },
+	{ "swap.none-or-encrypted", "The system puts no memory on a disk in the clear.",
+	  "Boot with systemd.swap=0; no log shows that swap is encrypted." },
 };
 #define N_ROWS (sizeof(TABLE) / sizeof(TABLE[0]))
 

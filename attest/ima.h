@@ -8,8 +8,10 @@
  * the quoted value; what is behind that prefix proves nothing and is not shown.
  *
  * Templates: ima-ng, ima-sig, ima-buf (others refused).  A list's template hashes are SHA-1; for
- * another bank the digest is worked out from the template data, as the kernel does since 5.8.  A
- * violation is zeros in the list and 0xff in the PCR.
+ * another bank the digest is worked out from the template data, as the kernel does since 5.8 if it
+ * has the bank's hash function when IMA starts (SHA-256, where that is IMA's own).  Without it, it
+ * extends SHA-1 digests with zeros behind: such a list matches nothing here, being no better than
+ * SHA-1.  A violation is zeros in the list and 0xff in the PCR.
  *
  * May be used by: attest/, guardian/, cli/.  Bounded memory, no system call.
  */

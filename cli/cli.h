@@ -14,9 +14,12 @@
 #include "crypto/jwk.h"
 #include "libvirt/domain.h"
 
+int cmd_attest(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_audit_show(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_audit_verify(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_audit_report(int argc, char **argv, struct fault *f) MUST_CHECK;
+int cmd_guardian_baseline(int argc, char **argv, struct fault *f) MUST_CHECK;
+int cmd_guardian_policy(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_host_init(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_host_show(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_key_new(int argc, char **argv, struct fault *f) MUST_CHECK;

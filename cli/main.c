@@ -20,6 +20,7 @@ static const char HELP[] =
 	"  shieldvm host show            the host's public key, for the owners of VMs\n"
 	"  shieldvm status [VM]          running workers\n"
 	"  shieldvm selftest             attack a throw-away worker: what holds on this kernel\n"
+	"  shieldvm attest --dry-run     all that a guardian would say of this host\n"
 	"  shieldvm audit show           who was refused what, and what happened to VMs\n"
 	"  shieldvm audit verify         whether that log is whole and unchanged\n"
 	"  shieldvm audit report         how often, by VM, rule and day\n"
@@ -32,6 +33,10 @@ static const char HELP[] =
 	"  shieldvm state verify FILE    whether it is authentic and complete\n"
 	"  shieldvm state open FILE      its plaintext, for who may have it\n"
 	"  shieldvm state shred FILE     make it unreadable for good\n"
+	"For a guardian's administrator:\n"
+	"  shieldvm guardian baseline    the ways in which hosts may have been started\n"
+	"  shieldvm guardian policy      the checks that hosts must meet\n"
+	"For anybody:\n"
 	"  shieldvm lint XML             what the rules say of a domain, plain or shielded\n"
 	"\n"
 	"shieldvm COMMAND --help tells more, shieldvm(1) tells all.\n"
@@ -42,6 +47,30 @@ static const struct command {
 	int (*run)(int argc, char **argv, struct fault *f);
 	const char *help;
 } COMMANDS[] = {
+	{ NULL, "attest", cmd_attest,
+	  "usage: shieldvm attest --dry-run [--json] [--policy FILE] [--ek-ca FILE] [--capture "
+	  "FILE]\n"
+	  "                       [--tcti TCTI] [--eventlog FILE] [--ima FILE]\n"
+	  "\n"
+	  "Attests this host to itself, as root: its TPM's identity, a quote, the event log of "
+	  "its\n"
+	  "firmware and its kernel's measurements, judged by a policy as a guardian would. It "
+	  "tells\n"
+	  "every finding at once, and for each failure what to do. Nothing is sent and nothing "
+	  "kept.\n"
+	  "Exits with 1 if a guardian with this policy would refuse the host.\n"
+	  "  --dry-run        without a guardian; there is no other way yet\n"
+	  "  --policy FILE    this policy, instead of /etc/shieldvm/guardian/policy.json or, "
+	  "where\n"
+	  "                   there is none, a new guardian's\n"
+	  "  --ek-ca FILE     certificates of the TPM makers that are trusted (PEM); without it "
+	  "the\n"
+	  "                   TPM's own certificate is not judged\n"
+	  "  --capture FILE   write the evidence there, for shieldvm guardian baseline learn\n"
+	  "  --tcti TCTI      this TPM, instead of device:/dev/tpmrm0\n"
+	  "  --eventlog FILE  this event log, instead of the kernel's\n"
+	  "  --ima FILE       this measurement list, instead of the kernel's\n"
+	  "  --json           one JSON object\n" },
 	{ "audit", "show", cmd_audit_show,
 	  "usage: shieldvm audit show [--vm UUID] [--since TIME] [--json] [--log FILE]\n"
 	  "\n"
@@ -72,6 +101,32 @@ static const struct command {
 	  "Counts the audit log's records by day, VM, event and rule. It does not verify the "
 	  "log.\n"
 	  "Options as for audit show; --json is one list.\n" },
+	{ "guardian", "baseline", cmd_guardian_baseline,
+	  "usage: shieldvm guardian baseline learn NAME CAPTURE [--kind KIND] [--policy FILE]\n"
+	  "       shieldvm guardian baseline add NAME PCR=HEX... [--bank BANK] [--policy FILE]\n"
+	  "       shieldvm guardian baseline remove NAME [--policy FILE]\n"
+	  "       shieldvm guardian baseline show [--json] [--policy FILE]\n"
+	  "\n"
+	  "Baselines are the ways in which a host may have been started; it must match one.\n"
+	  "  learn   from the evidence that shieldvm attest --capture wrote on a host that you "
+	  "trust\n"
+	  "  add     from values of PCRs\n"
+	  "  --kind structured  what was started, Secure Boot's keys, at least these revocations "
+	  "(the\n"
+	  "                     default)\n"
+	  "  --kind exact       the values of PCRs 0, 2, 3, 4 and 7\n"
+	  "  --bank BANK        sha256 (the default), sha384 or sha512\n"
+	  "  --policy FILE      instead of /etc/shieldvm/guardian/policy.json\n"
+	  "  --json             the policy as it is in the file\n" },
+	{ "guardian", "policy", cmd_guardian_policy,
+	  "usage: shieldvm guardian policy demand CHECK [--policy FILE]\n"
+	  "       shieldvm guardian policy waive CHECK [--policy FILE]\n"
+	  "       shieldvm guardian policy show [--json] [--policy FILE]\n"
+	  "\n"
+	  "Which checks a host must meet, beside having a baseline; shieldvm-attest(8) has them "
+	  "all.\n"
+	  "  --policy FILE  instead of /etc/shieldvm/guardian/policy.json\n"
+	  "  --json         the policy as it is in the file\n" },
 	{ "host", "init", cmd_host_init,
 	  "usage: shieldvm host init\n"
 	  "\n"

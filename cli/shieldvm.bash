@@ -12,9 +12,15 @@ _shieldvm() {
 	local command=${COMP_WORDS[1]:-} words=
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		words='audit host key lint selftest shield state status --help --version'
+		words='attest audit guardian host key lint selftest shield state status --help --version'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = audit ]; then
 		words='show verify report --help'
+	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = guardian ]; then
+		words='baseline policy --help'
+	elif [ "$COMP_CWORD" -eq 3 ] && [ "$command" = guardian ] && [ "$prev" = baseline ]; then
+		words='learn add remove show --help'
+	elif [ "$COMP_CWORD" -eq 3 ] && [ "$command" = guardian ] && [ "$prev" = policy ]; then
+		words='demand waive show --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = host ]; then
 		words='init show --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = key ]; then
@@ -30,11 +36,19 @@ _shieldvm() {
 			device.filesystem device.hostdev device.redirdev device.smartcard
 			device.vhost-user disk.fdgroup disk.media disk.transient input.nmi input.send-key
 			memory.hugepages memory.nvdimm memory.shared state.compression' ;;
-		--remove-host | --vm | --since) return ;;
-		--log | --head | --anchor | --host-key | --owner | --host | --add-host | --argv | --key | \
+		--kind) words='structured exact' ;;
+		--bank) words='sha256 sha384 sha512' ;;
+		demand | waive) words='boot.firmware-debug boot.full boot.iommu boot.secure-boot dump.none-or-encrypted
+			kernel.ima-appraise kernel.lockdown kernel.module-signatures kernel.no-debugger
+			kernel.no-hibernation kernel.no-kdump swap.none-or-encrypted' ;;
+		--remove-host | --vm | --since | --tcti) return ;;
+		--policy | --ek-ca | --capture | --eventlog | --ima | --log | --head | --anchor | --host-key | --owner | --host | --add-host | --argv | --key | \
 			--protector | -o | --output) ;;
 		*)
 			case $command${COMP_WORDS[2]:+/${COMP_WORDS[2]}} in
+			attest/*) words='--dry-run --json --policy --ek-ca --capture --tcti --eventlog --ima --help' ;;
+			guardian/baseline) words='--kind --bank --json --policy --help' ;;
+			guardian/policy) words='--json --policy --help' ;;
 			audit/verify) words='--json --log --head --anchor --host-key --help' ;;
 			audit/*) words='--vm --since --json --log --help' ;;
 			key/rewrap) words='--owner --add-host --remove-host --new-tpm --allow --forbid -o --help' ;;
@@ -51,7 +65,9 @@ _shieldvm() {
 		esac
 	fi
 	if [ -n "$words" ] && { [[ $cur == -* ]] || [ "$COMP_CWORD" -le 2 ] ||
-		[ "$prev" = --level ] || [ "$prev" = --allow ] || [ "$prev" = --forbid ] || [ "$command" = status ]; }; then
+		[ "$prev" = --level ] || [ "$prev" = --allow ] || [ "$prev" = --forbid ] || [ "$prev" = --kind ] || [ "$prev" = --bank ] || [ "$prev" = demand ] ||
+		[ "$prev" = waive ] || { [ "$command" = guardian ] && [ "$COMP_CWORD" -eq 3 ]; } ||
+		[ "$command" = status ]; }; then
 		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 	else
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")

@@ -39,7 +39,7 @@ int hash_parts(uint16_t alg, const struct hash_part *parts, size_t n_parts,
 	       uint8_t *out) MUST_CHECK;
 static inline int MUST_CHECK hash_data(uint16_t alg, const void *data, size_t n, uint8_t *out)
 {
-	struct hash_part part = {data, n};
+	struct hash_part part = { data, n };
 	return hash_parts(alg, &part, 1, out);
 }
 

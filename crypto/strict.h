@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Reading JSON and base64url with one valid spelling: over jansson and libjose, which take more.
- * Private to crypto/.
+ * May be used by: crypto/, attest/, guardian/.
  *
  * No sentence from here quotes the input: it may be a private key.  The first use makes jansson
  * wipe whatever it frees, for the whole process, since parsed private keys live in its memory.

@@ -29,11 +29,19 @@ struct appraisal {
 };
 
 /*
- * 0 if the host is healthy: no finding FAILED and none UNKNOWN that the policy demands.  ERR_POLICY,
+ * 0 if the host is healthy: no finding FAILED and none UNKNOWN that the policy demands. ERR_POLICY,
  * ERR_AUTH, ERR_FORMAT ... by the first failure otherwise; findings are complete as far as evidence
  * could be trusted: after a failed quote nothing behind it is judged.
  */
 int appraise(const struct appraisal_of *of, const struct evidence *e, struct appraisal *out,
 	     struct fault *f) MUST_CHECK;
+
+/*
+ * Examine E as appraise() does, but for the policy, and learn baseline NAME from it into P.  OF's
+ * policy is not looked at.  The errors of appraise() and of policy_learn(); P is then unchanged.
+ */
+int appraise_learn(const struct appraisal_of *of, const struct evidence *e, struct policy *p,
+		   const char *name, enum baseline_kind kind, struct appraisal *out,
+		   struct fault *f) MUST_CHECK;
 
 #endif

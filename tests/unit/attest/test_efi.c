@@ -268,6 +268,13 @@ static void test_bad_signatures(void **state)
 		put_signatures(&list, ROWS[i].type, ROWS[i].header, ROWS[i].bytes, data, ROWS[i].n);
 		assert_int_equal(count(list.data, list.len), ROWS[i].rc);
 	}
+	/* One and a half: nothing of such a list is shown. */
+	CLEANUP_BUF struct buf half = BUF_INIT(4096);
+	struct efi_signatures it;
+	struct efi_signature s;
+	put_signatures(&half, OTHER, 0, 40, data, 60);
+	efi_signatures_start(&it, half.data, half.len);
+	assert_int_equal(efi_signatures_next(&it, &s, NULL), ERR_FORMAT);
 	/* A list's size that is less than its header, or its header's more than the list. */
 	static const uint32_t SIZES[] = { 0, 27, 0xffffffff };
 	for (size_t i = 0; i < 3; i++) {

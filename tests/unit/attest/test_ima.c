@@ -322,6 +322,7 @@ static void test_fields(void **state)
 		ROW("ima-ng", OK, "ima.format"),
 		ROW("ima-ng", "\0\0\0\0" NAME, "ima.format"),
 		ROW("ima-ng", OK NAME "x", "ima.format"),
+		ROW("ima-ng", "\x29\0\0\0sha256:\0x" DIGEST NAME, "ima.format"),
 		ROW("ima-ng", OK NAME "\0\0\0\0", "ima.format"),
 		ROW("ima-sig", OK NAME, "ima.format"),
 		ROW("ima-sig", OK NAME "\1\0\0\0", "ima.format"),

@@ -265,6 +265,14 @@ def list_replay(bank, entries):
     return value
 
 
+def padded_replay(bank, entries):
+    """What a kernel extends that has not got the bank's hash function: SHA-1 digests with zeros behind."""
+    value = bytes(ALGORITHMS[bank][1])
+    for _, data in entries:
+        value = extend(bank, value, b"\xff" * len(value) if data is None else digest("sha1", data).ljust(len(value), b"\0"))
+    return value
+
+
 def list_cases():
     """(name, bank, what comes out, list, PCR 10, entries that count, PCRs 0 to 9, what the aggregate gives)"""
     pcrs = {bank: [digest(bank, bytes([i])) for i in range(10)] for bank in ("sha1", "sha256", "sha384")}
@@ -371,9 +379,11 @@ def check_real(name):
     assert banks and set(banks) == logged, (banks, logged)
     for bank in banks:
         values = replay(bank, events)
+        prefixes = [list_replay(bank, entries[:n + 1]) for n in range(len(entries))]
+        padded = [padded_replay(bank, entries[:n + 1]) for n in range(len(entries))]
         for i in range(17):
             assert i == 10 or values[i] == pcrs[bank][i], (name, bank, i)
-        assert list_replay(bank, entries) == pcrs[bank][10], (name, bank, 10)
+        assert pcrs[bank][10] in (prefixes if bank == "sha256" else padded), (name, bank, 10)
     return data, entries_data, events
 
 
@@ -385,7 +395,7 @@ def seed(target, name, data):
 
 
 def main():
-    real, real_list, real_events = check_real("ovmf")
+    real = {name: check_real(name) for name in ("ovmf", "ovmf-two-banks")}
     head = "# Made by make.py: do not edit.\n"
     logs, lists = [head], [head]
     for name, bank, wanted, data, pcrs in log_cases():
@@ -398,11 +408,12 @@ def main():
                      (f"pcr 10 {value.hex()}\n" if value else "") + f"entries {entries}\n" +
                      (f"aggregate {given}\n" if given else "") + "end\n")
         seed("ima", name, data)
-    seed("eventlog", "real-ovmf", real)
-    seed("ima", "real-ovmf", real_list)
+    for name, (data, entries, _) in real.items():
+        seed("eventlog", "real-" + name, data)
+        seed("ima", "real-" + name, entries)
     # One seed for each kind of event data: what to decode it as, and it.
     decoders = {DRIVER_CONFIG: 0, 0x80000002: 0, AUTHORITY: 0, BOOT_APPLICATION: 2, 0x80000004: 2}
-    for i, e in enumerate(real_events):
+    for i, e in enumerate(real["ovmf"][2]):
         if e.kind in decoders:
             seed("efi", f"real-{i}", bytes([decoders[e.kind]]) + e.data)
     for name, data in (("x509", DB), ("sha256", DBX), ("both", DB + DBX), ("empty", b""), ("cut", DBX[:-1])):
