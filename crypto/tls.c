@@ -178,3 +178,9 @@ int tls_peer(const struct ssl_st *ssl, uint8_t out[static TLS_FINGERPRINT_BYTES]
 			     : NULL;
 	return cert ? fingerprint(X509_get0_pubkey(cert), out) : ERR_STATE;
 }
+
+void tls_end(struct ssl_st *ssl)
+{
+	(void)SSL_shutdown(ssl);
+	ERR_clear_error();
+}

@@ -48,4 +48,8 @@ struct ssl_st *tls_session(const struct tls_server *t);
  */
 int tls_peer(const struct ssl_st *ssl, uint8_t out[static TLS_FINGERPRINT_BYTES]) MUST_CHECK;
 
+/* Tell the peer that nothing follows, if the connection still takes it.  What the peer sends can
+ * still be read. */
+void tls_end(struct ssl_st *ssl);
+
 #endif
