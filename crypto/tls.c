@@ -54,7 +54,7 @@ static int check_peer(X509 *cert, int64_t now, uint8_t out[static TLS_FINGERPRIN
 {
 	time_t at = (time_t)now;
 	EVP_PKEY *key = X509_get0_pubkey(cert);
-	if (!is_p256(key))
+	if (!is_p256(key) || X509_get_signature_nid(cert) != NID_ecdsa_with_SHA256)
 		return ERR_FORMAT;
 	if (X509_verify(cert, key) != 1)
 		return ERR_AUTH;

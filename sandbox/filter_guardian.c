@@ -57,6 +57,7 @@ const struct filter filter_front = { "front", front, sizeof(front) / sizeof(fron
 
 static const struct filter_row keeper[] = {
 	ALLOW(recvmsg, "its links' ends, from the parent"),
+	ALLOW(sendmsg, "to the parent: the verifier is of no more use"),
 	ALLOW_IF(openat, "the database, its log; SQLite opens anew when another guardian wrote",
 		 HAS(2, O_PATH | O_TMPFILE, 0)),
 	ALLOW(read, "a key's file"),
