@@ -28,6 +28,7 @@ struct job {
 struct keeper {
 	const struct guardian *g;
 	int parent, front, verifier;
+	uint32_t number; /* the verifier's */
 	uint64_t fronts, judgements;
 	size_t n_jobs;
 	struct job jobs[KEEPER_QUEUE_MAX]; /* the first is the verifier's */
@@ -69,13 +70,9 @@ static void drop_first(struct keeper *k)
 		k->jobs[0].deadline_ms = clock_ms() + CERTIFY_JUDGE_SECONDS * 1000;
 }
 
-/* The verifier is of no more use: refuse what it had, and have another one. */
-static void lose_verifier(struct keeper *k, const char *why)
+/* The verifier is gone: refuse what it had. */
+static void forget_verifier(struct keeper *k)
 {
-	static const char WORD = KEEPER_VERIFIER;
-	log_error("the verifier %s", why);
-	if (k->verifier >= 0 && fd_send(k->parent, &WORD, 1, NULL, 0) < 0)
-		log_error("the parent does not listen");
 	fd_close(&k->verifier);
 	if (k->n_jobs == 0 || !k->jobs[0].sent)
 		return;
@@ -85,6 +82,16 @@ static void lose_verifier(struct keeper *k, const char *why)
 		       "what looks into evidence ended over it; nothing was certified");
 	reply(k, k->jobs[0].front, k->jobs[0].id, &r);
 	drop_first(k);
+}
+
+/* The verifier is of no more use: have another one. */
+static void lose_verifier(struct keeper *k, const char *why)
+{
+	const struct keeper_note note = { KEEPER_VERIFIER, k->number };
+	log_error("the verifier %s", why);
+	if (k->verifier >= 0 && fd_send(k->parent, &note, sizeof(note), NULL, 0) < 0)
+		log_error("the parent does not listen");
+	forget_verifier(k);
 }
 
 /* Give the first job to the verifier, if both are there. */
@@ -145,7 +152,7 @@ static void hear_verifier(struct keeper *k)
 	CLEANUP_BUF struct buf m = BUF_INIT(LINK_VERDICT_MAX);
 	list.n = 0;
 	int rc = link_read(k->verifier, LINK_VERDICT, clock_ms() + READ_MS, &id, &m);
-	if (rc == ERR_STATE) {
+	if (rc == ERR_STATE || rc == ERR_TRUNCATED || rc == -ECONNRESET) {
 		lose_verifier(k, "has ended");
 		return;
 	}
@@ -255,16 +262,18 @@ static int hear_parent(struct keeper *k)
 {
 	int fds[FD_PASS_MAX];
 	size_t n_fds = 0;
-	char word = 0;
-	ssize_t n = fd_recv(k->parent, &word, 1, fds, &n_fds);
-	if (n <= 0)
+	struct keeper_note note = { 0 };
+	ssize_t n = fd_recv(k->parent, &note, sizeof(note), fds, &n_fds);
+	if (n != (ssize_t)sizeof(note) || n_fds != 1)
 		return 1;
-	if (n_fds == 1 && word == KEEPER_FRONT) {
+	if (note.word == KEEPER_FRONT) {
 		lose_front(k);
 		k->front = fds[0];
-	} else if (n_fds == 1 && word == KEEPER_VERIFIER) {
-		fd_close(&k->verifier);
+	} else {
+		/* The end of the one before may not have been seen yet. */
+		forget_verifier(k);
 		k->verifier = fds[0];
+		k->number = note.number;
 	}
 	return 0;
 }

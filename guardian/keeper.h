@@ -20,10 +20,14 @@
 #define KEEPER_TEND_MS	 600000
 
 /*
- * What parent and keeper say to each other, a byte a message: the parent gives it the end of a new
- * link, instead of the one before; the keeper says that the verifier is of no more use.
+ * What parent and keeper say to each other: the parent gives it the end of a new link, instead of
+ * the one before; the keeper says that its verifier is of no more use.  NUMBER counts the verifiers
+ * from 1, so that nobody ends the next one for what the one before did.
  */
-enum keeper_word { KEEPER_FRONT = 'F', KEEPER_VERIFIER = 'V' };
+enum keeper_word { KEEPER_FRONT = 1, KEEPER_VERIFIER };
+struct keeper_note {
+	uint32_t word, number;
+};
 
 /* Answer until PARENT, a SOCK_SEQPACKET socket, is closed: 0.  Or why it cannot go on. */
 int keeper_run(const struct guardian *g, int parent, struct fault *f) MUST_CHECK;

@@ -37,6 +37,7 @@ struct parent {
 	int keeper;  /* its end of the keeper's words */
 	int signals; /* signalfd(2) */
 	int fronts_in_a_row;
+	uint32_t verifiers; /* started */
 	int leaving;
 };
 
@@ -161,13 +162,15 @@ static int start(struct parent *p, int which, int type, int *other, struct fault
 /* Start a front or verifier, and give the keeper the other end of its link. */
 static int start_linked(struct parent *p, int which, struct fault *f)
 {
-	const char word = which == FRONT ? KEEPER_FRONT : KEEPER_VERIFIER;
 	CLEANUP_FD int other = -1;
+	p->verifiers += which == VERIFIER;
+	const struct keeper_note note = { which == FRONT ? KEEPER_FRONT : KEEPER_VERIFIER,
+					  p->verifiers };
 	int rc = start(p, which, SOCK_STREAM, &other, f);
 	if (rc >= 0 && fd_set_nonblock(other, 1) < 0)
 		rc = fault_set(f, ERR_STATE, "a link cannot be set up");
 	if (rc >= 0)
-		rc = fd_send(p->keeper, &word, 1, &other, 1);
+		rc = fd_send(p->keeper, &note, sizeof(note), &other, 1);
 	return rc < 0 ? fault_set(f, rc, "the keeper takes no link: %s", err_text(rc)) : 0;
 }
 
@@ -212,9 +215,10 @@ static int take_signals(struct parent *p)
 /* The keeper says that the verifier is of no more use. */
 static void take_word(struct parent *p)
 {
-	char word = 0;
-	ssize_t n = recv(p->keeper, &word, 1, MSG_DONTWAIT);
-	if (n == 1 && word == KEEPER_VERIFIER && p->pids[VERIFIER])
+	struct keeper_note note;
+	ssize_t n = recv(p->keeper, &note, sizeof(note), MSG_DONTWAIT);
+	if (n == (ssize_t)sizeof(note) && note.word == KEEPER_VERIFIER &&
+	    note.number == p->verifiers && p->pids[VERIFIER])
 		kill(p->pids[VERIFIER], SIGKILL);
 }
 
