@@ -16,7 +16,7 @@ struct row {
 	"Attest again; if it persists, look for what stands between the TPM and the agent."
 #define ENROL	   "Enrol the host again, at the host itself, and have the enrolment approved."
 #define REPORT_LOG "Update the host's firmware; report the log if the newest firmware writes it."
-#define REBOOT	   "Reboot the host and attest again; if it persists, treat the host as tampered with."
+#define REBOOT	   "Reboot the host and attest again; if it persists, treat it as tampered with."
 
 /* One row per id, grouped by who finds it; the order is the order of the manual. */
 static const struct row TABLE[] = {
