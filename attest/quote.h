@@ -5,6 +5,9 @@
  * TPM2_CertifyCreation).  Unmarshalled by tss2-mu, judged in the order of shared/reference's
  * protocol, each refusal under its own id of attest/finding.h.
  *
+ * tss2-mu writes what it cannot unmarshal to stderr: a program silences it in main(), as
+ * attest/hosttpm.h says.
+ *
  * May be used by: attest/, guardian/, cli/.  Nothing here talks to a TPM.
  */
 #ifndef SHIELDVM_ATTEST_QUOTE_H
@@ -40,8 +43,7 @@ int ak_check(struct blob pub, const char **id, struct fault *f) MUST_CHECK;
  * The PCR-bound key: P-256 ECDH, decrypt, fixedTPM, fixedParent, sensitiveDataOrigin, no
  * userWithAuth, no sign, no restricted ("key.attributes"; "key.format"), and authPolicy equal to
  * PolicyPCR of exactly the PCRs in PCRS->mask that are not in PCR_RUNNING_MASK, at least one, with
- * PCRS' values
- * ("key.policy").  Gives its point.
+ * PCRS' values ("key.policy").  Gives its point.
  */
 int bk_check(struct blob pub, const struct pcrs *pcrs, uint8_t x[static 32], uint8_t y[static 32],
 	     const char **id, struct fault *f) MUST_CHECK;
@@ -63,7 +65,8 @@ struct quote_clock {
  * Verify ATTEST with SIGNATURE (TPMT_SIGNATURE) by AK: signature, magic, type, extraData, pcrSelect
  * exactly PCRS->mask of PCRS->bank, nothing behind, pcrDigest over PCRS' values.  *ID on failure,
  * in this order: "quote.signature", "quote.magic", "quote.type", "quote.nonce", "quote.selection",
- * "quote.trailing", "quote.digest"; "quote.format" when it cannot be read.
+ * "quote.trailing", "quote.digest"; "quote.format" when it cannot be read, and ak_check()'s ids, by
+ * which AK is held first.
  */
 int quote_verify(struct blob ak, struct blob attest, struct blob signature,
 		 const uint8_t extra[static QUOTE_EXTRA_BYTES], const struct pcrs *pcrs,

@@ -6,8 +6,10 @@
 #include "crypto/ekca.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "crypto/ca_form.h"
+#include "crypto/rawkey_form.h"
 
 /* The TPM library specification that libtpms implements, its manufacturer and its version, as
  * TPM2_GetCapability gives them. */
@@ -93,46 +95,13 @@ int ekca_open(const char *folder, struct ekca **out, struct fault *f)
 	return 0;
 }
 
-static EVP_PKEY *from_params(const char *type, OSSL_PARAM *params)
+static EVP_PKEY *ek_key(const struct ek_public *ek)
 {
-	EVP_PKEY *pkey = NULL;
-	CLEANUP(cleanup_pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
-	if (!ctx || EVP_PKEY_fromdata_init(ctx) != 1 ||
-	    EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1)
-		return NULL;
-	return pkey;
-}
-
-static EVP_PKEY *rsa_key(const struct ek_public *ek)
-{
-	uint8_t native[sizeof(ek->rsa_modulus)];
-	unsigned int exponent = 65537;
-	CLEANUP(cleanup_bn) BIGNUM *n = BN_bin2bn(ek->rsa_modulus, sizeof(ek->rsa_modulus), NULL);
-	if (!n || BN_num_bits(n) != 2048 || !BN_is_odd(n) ||
-	    BN_bn2nativepad(n, native, sizeof(native)) != sizeof(native))
-		return NULL;
-	OSSL_PARAM params[] = {
-		OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_RSA_N, native, sizeof(native)),
-		OSSL_PARAM_construct_uint(OSSL_PKEY_PARAM_RSA_E, &exponent),
-		OSSL_PARAM_construct_end(),
-	};
-	return from_params("RSA", params);
-}
-
-static EVP_PKEY *ecc_key(const struct ek_public *ek)
-{
-	uint8_t point[1 + sizeof(ek->ecc_x) + sizeof(ek->ecc_y)] = {
-		POINT_CONVERSION_UNCOMPRESSED
-	};
-	char group[] = "P-384";
-	memcpy(point + 1, ek->ecc_x, sizeof(ek->ecc_x));
-	memcpy(point + 1 + sizeof(ek->ecc_x), ek->ecc_y, sizeof(ek->ecc_y));
-	OSSL_PARAM params[] = {
-		OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
-		OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point, sizeof(point)),
-		OSSL_PARAM_construct_end(),
-	};
-	return from_params("EC", params);
+	struct rawkey raw = { .type = ek->type == EK_RSA_2048 ? RAWKEY_RSA_2048 : RAWKEY_P384 };
+	memcpy(raw.n, ek->rsa_modulus, sizeof(raw.n));
+	memcpy(raw.x, ek->ecc_x, sizeof(raw.x));
+	memcpy(raw.y, ek->ecc_y, sizeof(raw.y));
+	return rawkey_to_pkey(&raw);
 }
 
 static int sign_ek(struct ekca *ca, EVP_PKEY *ek, const char *key_usage, const char *vm, X509 *cert)
@@ -153,12 +122,10 @@ int ekca_issue(struct ekca *ca, const struct ek_public *ek, const uint8_t vm[sta
 {
 	char uuid[UUID_TEXT_SIZE];
 	uuid_format(vm, uuid);
-	CLEANUP(cleanup_pkey) EVP_PKEY *key = ek->type == EK_RSA_2048 ? rsa_key(ek) : ecc_key(ek);
-	if (!key) {
-		ERR_clear_error();
+	CLEANUP(cleanup_pkey) EVP_PKEY *key = ek_key(ek);
+	if (!key)
 		return fault_set(f, ERR_FORMAT, "the endorsement key is not a valid %s key",
 				 ek->type == EK_RSA_2048 ? "RSA 2048" : "P-384");
-	}
 	CLEANUP(cleanup_x509) X509 *cert = X509_new();
 	if (!cert || sign_ek(ca, key, ek->type == EK_RSA_2048 ? "keyEncipherment" : "keyAgreement",
 			     uuid, cert) < 0)

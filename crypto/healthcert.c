@@ -385,7 +385,7 @@ int healthcert_open(const struct healthca *ca, const uint8_t *der, size_t n,
 				 "the certificate is no health certificate, or not in the one "
 				 "valid encoding");
 	if (memcmp(c.host, host, sizeof(c.host)) != 0)
-		return fault_set(f, ERR_AUTH, "the health certificate is another host's");
+		return fault_set(f, ERR_RECIPIENT, "the health certificate is another host's");
 	int rc = check_time(&c, now, f);
 	if (rc < 0)
 		return rc;

@@ -65,8 +65,8 @@ int healthcert_issue(const struct healthca *ca, struct healthcert *c, struct buf
 
 /*
  * Read and verify the N bytes of DER, a certificate of HOST, at the time NOW.  ERR_AUTH (of another
- * CA, or of another host), ERR_FORMAT (not in the one encoding), ERR_POLICY (expired, or not valid
- * yet), ERR_LIMIT; OUT is then untouched.
+ * CA), ERR_RECIPIENT (of another host), ERR_FORMAT (not in the one encoding), ERR_POLICY (expired,
+ * or not valid yet), ERR_LIMIT; OUT is then untouched.
  */
 int healthcert_open(const struct healthca *ca, const uint8_t *der, size_t n,
 		    const uint8_t host[static UUID_BYTES], int64_t now, struct healthcert *out,

@@ -24,7 +24,7 @@ struct suite {
 static const struct suite KEM = { KEM_SUITE, sizeof(KEM_SUITE) };
 static const struct suite HPKE = { HPKE_SUITE, sizeof(HPKE_SUITE) };
 
-/* LabeledExtract() without salt: HMAC-SHA256, keyed with 32 zeros, of the labelled IKM. */
+/* LabeledExtract(): HMAC-SHA256, keyed with the salt (32 zeros without), of the labelled IKM. */
 static int extract(struct suite suite, const uint8_t *salt, size_t salt_n, const char *label,
 		   struct hpke_text ikm, uint8_t out[static 32])
 {
@@ -166,24 +166,29 @@ static int aead_seal(const struct hpke_schedule *s, struct hpke_text aad,
 	return ok ? 0 : ERR_CRYPTO;
 }
 
-/* Decrypt the N bytes before the tag in IN into OUT; ERR_AUTH, and OUT is wiped then. */
+/* Append what the N bytes before the tag in IN decrypt to; ERR_AUTH, and none of it stays then. */
 static int aead_open(const struct hpke_schedule *s, struct hpke_text aad, const uint8_t *in,
-		     size_t n, uint8_t *out)
+		     size_t n, struct buf *out)
 {
 	int got = 0, end = 0;
 	uint8_t tag[HPKE_TAG_BYTES];
+	/* A byte of room at least, so that there is somewhere to decrypt nothing to. */
+	CLEANUP_BUF struct buf plain = BUF_INIT(HPKE_PLAINTEXT_MAX);
+	int rc = buf_reserve(&plain, n ? n : 1);
+	if (rc < 0)
+		return rc;
 	memcpy(tag, in + n, sizeof(tag));
 	CLEANUP(cleanup_cipher_ctx) EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
 	int ok = ctx && EVP_DecryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, s->key, s->nonce) == 1 &&
 		 (!aad.n || EVP_DecryptUpdate(ctx, NULL, &got, aad.data, (int)aad.n) == 1);
 	got = 0;
-	ok = ok && (!n || EVP_DecryptUpdate(ctx, out, &got, in, (int)n) == 1) &&
+	ok = ok && (!n || EVP_DecryptUpdate(ctx, plain.data, &got, in, (int)n) == 1) &&
 	     EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, sizeof(tag), tag) == 1;
-	if (!ok || EVP_DecryptFinal_ex(ctx, out + got, &end) != 1) {
-		wipe(out, n);
-		return ok ? ERR_AUTH : ERR_CRYPTO;
-	}
-	return 0;
+	if (!ok)
+		return ERR_CRYPTO;
+	if (EVP_DecryptFinal_ex(ctx, plain.data + got, &end) != 1)
+		return ERR_AUTH;
+	return buf_add(out, plain.data, n);
 }
 
 static int check_sizes(struct hpke_text info, struct hpke_text aad, size_t n, struct fault *f)
@@ -252,13 +257,8 @@ int hpke_open(const struct ecdh *ecdh, const uint8_t key[static RAWKEY_P256_POIN
 	if (rc < 0)
 		return rc;
 	rc = agree(dh, enc, key, info, &s);
-	/* A byte of room at least, so that there is somewhere to decrypt nothing to. */
 	if (rc >= 0)
-		rc = buf_reserve(out, n ? n : 1);
-	if (rc >= 0)
-		rc = aead_open(&s, aad, enc + HPKE_ENC_BYTES, n, out->data + out->len);
-	if (rc >= 0)
-		out->len += n;
+		rc = aead_open(&s, aad, enc + HPKE_ENC_BYTES, n, out);
 	wipe(dh, sizeof(dh));
 	wipe(&s, sizeof(s));
 	ERR_clear_error();

@@ -3,9 +3,8 @@
 
 #include <errno.h>
 
-/* Begin a decision of the admin whose certificate BY is. */
-static int begin(const struct guardian *g, const uint8_t by[static STORE_FINGERPRINT_BYTES],
-		 struct store_admin *admin, struct refusal *why)
+int admin_begin(const struct guardian *g, const uint8_t by[static STORE_FINGERPRINT_BYTES],
+		struct store_admin *admin, struct refusal *why)
 {
 	int rc = store_begin(g->store, &why->fault);
 	if (rc < 0)
@@ -58,7 +57,7 @@ int admin_approve(const struct guardian *g, const uint8_t by[static STORE_FINGER
 	STORE_DECISION(s, g->store);
 	CLEANUP_STORE_HOST struct store_host h;
 	store_host_init(&h);
-	int rc = begin(g, by, &admin, why);
+	int rc = admin_begin(g, by, &admin, why);
 	if (rc >= 0)
 		rc = get_host(g, id, &h, why);
 	if (rc < 0)
@@ -84,7 +83,7 @@ static int move(const struct guardian *g, const uint8_t by[static STORE_FINGERPR
 	STORE_DECISION(s, g->store);
 	CLEANUP_STORE_HOST struct store_host h;
 	store_host_init(&h);
-	int rc = begin(g, by, &admin, why);
+	int rc = admin_begin(g, by, &admin, why);
 	if (rc >= 0)
 		rc = get_host(g, id, &h, why);
 	return rc < 0 ? rc : change(g, &admin, &h, to, event, now, why);
@@ -109,7 +108,7 @@ int admin_policy(const struct guardian *g, const uint8_t by[static STORE_FINGERP
 	struct store_admin admin;
 	struct ledger_record r = { .event = at_once ? LEDGER_FLOOR : LEDGER_POLICY };
 	STORE_DECISION(s, g->store);
-	int rc = begin(g, by, &admin, why);
+	int rc = admin_begin(g, by, &admin, why);
 	if (rc < 0)
 		return rc;
 	rc = store_policy_add(s, text, n, now, admin.name, &r.generation, &why->fault);
@@ -129,7 +128,7 @@ int admin_add(const struct guardian *g, const uint8_t by[static STORE_FINGERPRIN
 	struct store_admin admin;
 	struct ledger_record r = { .event = LEDGER_ADMIN };
 	STORE_DECISION(s, g->store);
-	int rc = begin(g, by, &admin, why);
+	int rc = admin_begin(g, by, &admin, why);
 	if (rc < 0)
 		return rc;
 	rc = store_admin_add(s, a, &why->fault);
@@ -147,7 +146,7 @@ int admin_remove(const struct guardian *g, const uint8_t by[static STORE_FINGERP
 	struct store_admin admin;
 	struct ledger_record r = { .event = LEDGER_ADMIN };
 	STORE_DECISION(s, g->store);
-	int rc = begin(g, by, &admin, why);
+	int rc = admin_begin(g, by, &admin, why);
 	if (rc < 0)
 		return rc;
 	if (strcmp(admin.name, name) == 0)

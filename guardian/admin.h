@@ -11,6 +11,11 @@
 
 #include "guardian/guardian.h"
 
+/* Begin a transaction that is the word of the admin whose certificate BY is.  For other decisions
+ * that admins may make. */
+int admin_begin(const struct guardian *g, const uint8_t by[static STORE_FINGERPRINT_BYTES],
+		struct store_admin *admin, struct refusal *why) MUST_CHECK;
+
 /* The pending host ID, whose FINGERPRINT the admin has compared, may attest.  host.unknown,
  * admin.compare if it is another one by now or not pending. */
 int admin_approve(const struct guardian *g, const uint8_t by[static STORE_FINGERPRINT_BYTES],

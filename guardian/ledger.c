@@ -40,13 +40,13 @@ static int put_record(const struct ledger_record *r, struct buf *out)
 	char vm[UUID_TEXT_SIZE], host[UUID_TEXT_SIZE];
 	uuid_format(r->vm, vm);
 	uuid_format(r->host, host);
-	int rc =
-		buf_addf(out,
-			 "{\"v\":%d,\"vm\":\"%s\",\"seq\":%" PRId64 ",\"time\":%" PRId64
-			 ",\"event\":\"%s\",\"host\":\"%s\",\"by\":\"%s\",\"token\":%" PRId64
-			 ",\"version\":%" PRId64 ",\"generation\":%" PRId64 ",\"hostkey\":%s",
-			 LEDGER_VERSION, vm, r->seq, r->time, ledger_event_name(r->event), host,
-			 r->by, r->token, r->version, r->generation, r->hostkey ? "true" : "false");
+	int rc = buf_addf(
+		out,
+		"{\"v\":%d,\"vm\":\"%s\",\"seq\":%" PRId64 ",\"time\":%" PRId64
+		",\"event\":\"%s\",\"host\":\"%s\",\"owner\":\"%s\",\"by\":\"%s\",\"token\":"
+		"%" PRId64 ",\"version\":%" PRId64 ",\"generation\":%" PRId64 ",\"hostkey\":%s",
+		LEDGER_VERSION, vm, r->seq, r->time, ledger_event_name(r->event), host, r->owner,
+		r->by, r->token, r->version, r->generation, r->hostkey ? "true" : "false");
 	if (rc >= 0)
 		rc = put_bytes(out, "certificate", r->certificate, sizeof(r->certificate));
 	if (rc >= 0)
@@ -100,6 +100,15 @@ static int get_event(const json_t *j, enum ledger_event *out)
 	return ERR_FORMAT;
 }
 
+/* A thumbprint, or none. */
+static int check_owner(const char *owner)
+{
+	uint8_t digest[SIGN_SHA256_BYTES];
+	return owner && (!owner[0] || strict_b64(owner, strlen(owner), digest, sizeof(digest)) == 0)
+		       ? 0
+		       : ERR_FORMAT;
+}
+
 /* An admin's name, or none. */
 static int check_by(const char *by)
 {
@@ -138,10 +147,10 @@ static int read_record(const struct buf *payload, struct ledger_record *r, struc
 		rc = check_version(j, WHAT, f);
 	if (rc < 0)
 		return rc;
-	const char *by = strict_text(j, "by");
+	const char *by = strict_text(j, "by"), *owner = strict_text(j, "owner");
 	if (get_uuid(j, "vm", r->vm) < 0 || get_number(j, "seq", &r->seq) < 0 ||
 	    get_number(j, "time", &r->time) < 0 || get_event(j, &r->event) < 0 ||
-	    get_uuid(j, "host", r->host) < 0 || check_by(by) < 0 ||
+	    get_uuid(j, "host", r->host) < 0 || check_by(by) < 0 || check_owner(owner) < 0 ||
 	    get_number(j, "token", &r->token) < 0 || get_number(j, "version", &r->version) < 0 ||
 	    get_number(j, "generation", &r->generation) < 0 ||
 	    get_bytes(j, "certificate", r->certificate, sizeof(r->certificate)) < 0 ||
@@ -150,6 +159,7 @@ static int read_record(const struct buf *payload, struct ledger_record *r, struc
 		return fault_set(f, ERR_FORMAT, "the record lacks a member, or has a wrong one");
 	r->hostkey = json_is_true(json_object_get(j, "hostkey"));
 	memcpy(r->by, by, strlen(by) + 1);
+	memcpy(r->owner, owner, strlen(owner) + 1);
 	rc = put_record(r, &made);
 	return rc < 0 ? fault_set(f, rc, "%s", err_text(rc))
 		      : check_spelling(payload, &made, WHAT, f);
@@ -158,7 +168,7 @@ static int read_record(const struct buf *payload, struct ledger_record *r, struc
 static int check_record(const struct ledger_record *r, struct fault *f)
 {
 	if ((unsigned int)r->event >= LEDGER_EVENTS || r->time < 0 || r->token < 0 ||
-	    r->version < 0 || r->generation < 0 || check_by(r->by) < 0)
+	    r->version < 0 || r->generation < 0 || check_by(r->by) < 0 || check_owner(r->owner) < 0)
 		return fault_set(f, ERR_FORMAT, "a log record with an impossible value");
 	return 0;
 }

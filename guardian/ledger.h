@@ -10,8 +10,9 @@
  * signed head, and that the guardian's database was set back shows against the head that the owner
  * got last time.
  *
- * What admins decide about the guardian itself (hosts, policies, other admins) stands in the same
- * way under the VM whose UUID is all zero.
+ * A UUID is nobody's: records of different owners under one UUID stand in one chain, each with its
+ * owner.  What admins decide about the guardian itself (hosts, policies, other admins) stands in
+ * the same way under the VM whose UUID is all zero.
  *
  * Guardians over one database share one log key.  May be used by: guardian/, cli/ (verifies).
  */
@@ -49,7 +50,8 @@ struct ledger_record {
 	int64_t time;
 	enum ledger_event event;
 	uint8_t host[UUID_BYTES];
-	char by[STORE_NAME_MAX]; /* an admin */
+	char owner[STORE_OWNER_SIZE]; /* of the VM: thumbprint */
+	char by[STORE_NAME_MAX];      /* an admin */
 	int64_t token, version, generation;
 	uint8_t certificate[STORE_SERIAL_BYTES]; /* serial number of the host's */
 	int hostkey;				 /* the weaker assurance: without a TPM */

@@ -183,6 +183,8 @@ int store_nonce_use(struct store *s, const uint8_t nonce[static 32],
 
 int store_prune(struct store *s, int64_t until, struct fault *f)
 {
+	/* What is noted is the latest that is deleted, and not UNTIL: a clock that was far ahead
+	 * once must not have all challenges refused until it is. */
 	int rc = STORE_RUN(s, SQL_FORGOTTEN_SET, NULL, NULL, f, db_integer(until));
 	if (rc >= 0)
 		rc = STORE_RUN(s, SQL_NONCE_PRUNE, NULL, NULL, f, db_integer(until));

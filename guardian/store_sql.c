@@ -12,6 +12,8 @@
 	"id, name, mode, state, ek_id, ek_cert, ak_pub, host_key, enrolled, decided, "             \
 	"decided_by, reset_count, restart_count, tls_key"
 
+#define VM_COLUMNS "vm, owner, holder, token, expires, version, restores"
+
 const struct store_sql_row STORE_SQL[SQL_COUNT] = {
 	[SQL_NONCE_ADD] = { "INSERT INTO nonces (nonce, host, expires) VALUES ($1, $2, $3)", 1, 3 },
 	[SQL_NONCE_COUNT] = { "SELECT COUNT(*) FROM nonces WHERE host = $1 AND expires > $2", 0,
@@ -19,8 +21,9 @@ const struct store_sql_row STORE_SQL[SQL_COUNT] = {
 	[SQL_NONCE_PRUNE] = { "DELETE FROM nonces WHERE expires <= $1", 1, 1 },
 	[SQL_CERTIFICATE_PRUNE] = { "DELETE FROM certificates WHERE not_after <= $1", 1, 1 },
 	[SQL_FORGOTTEN_GET] = { "SELECT forgotten FROM guardian WHERE one = 1", 0, 0 },
-	[SQL_FORGOTTEN_SET] = { "UPDATE guardian SET forgotten = $1 WHERE one = 1 AND "
-				"forgotten < $1",
+	[SQL_FORGOTTEN_SET] = { "UPDATE guardian SET forgotten = (SELECT MAX(expires) FROM nonces "
+				"WHERE expires <= $1) WHERE one = 1 AND forgotten < (SELECT "
+				"COALESCE(MAX(expires), 0) FROM nonces WHERE expires <= $1)",
 				1, 1 },
 	[SQL_POLICY_ADD] = { "INSERT INTO policies (generation, policy, added, added_by) VALUES "
 			     "($1, $2, $3, $4)",
@@ -77,12 +80,14 @@ const struct store_sql_row STORE_SQL[SQL_COUNT] = {
 				  "reset_count, restart_count, not_after FROM certificates WHERE "
 				  "serial = $1",
 				  0, 1 },
-	[SQL_VM_GET] = { "SELECT vm, owner, holder, token, expires, version, restores FROM vms "
-			 "WHERE vm = $1",
-			 0, 1 },
+	[SQL_VM_GET] = { "SELECT " VM_COLUMNS " FROM vms WHERE vm = $1 AND owner = $2", 0, 2 },
+	[SQL_VM_HELD] = { "SELECT " VM_COLUMNS " FROM vms WHERE vm = $1 AND holder = $2 AND "
+			  "token = $3",
+			  0, 3 },
 	[SQL_VM_PUT] = { "INSERT INTO vms (vm, owner, holder, token, expires, version, restores) "
-			 "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (vm) DO UPDATE SET "
-			 "owner = excluded.owner, holder = excluded.holder, "
+			 "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (vm, owner) DO UPDATE "
+			 "SET "
+			 "holder = excluded.holder, "
 			 "token = excluded.token, expires = excluded.expires, "
 			 "version = excluded.version, restores = excluded.restores",
 			 1, 7 },
@@ -181,13 +186,14 @@ const char STORE_SCHEMA_SQLITE[] =
 	" BEGIN SELECT RAISE(ABORT, 'what was certified never changes'); END;"
 
 	"CREATE TABLE vms ("
-	" vm BLOB PRIMARY KEY NOT NULL CHECK (length(vm) = 16),"
+	" vm BLOB NOT NULL CHECK (length(vm) = 16),"
 	" owner TEXT NOT NULL CHECK (length(owner) = 43),"
 	" holder BLOB REFERENCES hosts (id),"
 	" token INTEGER NOT NULL CHECK (token >= 0),"
 	" expires INTEGER NOT NULL,"
 	" version INTEGER NOT NULL CHECK (version >= 0),"
-	" restores INTEGER NOT NULL CHECK (restores >= 0)) STRICT, WITHOUT ROWID;"
+	" restores INTEGER NOT NULL CHECK (restores >= 0),"
+	" PRIMARY KEY (vm, owner)) STRICT, WITHOUT ROWID;"
 	"CREATE TRIGGER vms_forward BEFORE UPDATE ON vms"
 	" WHEN NEW.token < OLD.token OR NEW.version < OLD.version OR"
 	"  NEW.restores < OLD.restores"

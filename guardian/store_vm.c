@@ -59,13 +59,29 @@ static int take_vm(const struct db_value *row, size_t n, void *arg, struct fault
 	return 0;
 }
 
-int store_vm_get(struct store *s, const uint8_t vm[static UUID_BYTES], struct store_vm *out,
-		 struct fault *f)
+int store_vm_get(struct store *s, const uint8_t vm[static UUID_BYTES], const char *owner,
+		 struct store_vm *out, struct fault *f)
 {
 	struct store_vm v = { 0 };
-	int rc = STORE_RUN(s, SQL_VM_GET, take_vm, &v, f, db_blob(vm, UUID_BYTES));
+	int rc = STORE_RUN(s, SQL_VM_GET, take_vm, &v, f, db_blob(vm, UUID_BYTES), db_text(owner));
 	if (rc == 0)
-		return fault_set(f, -ENOENT, "no key was ever released for this VM");
+		return fault_set(f, -ENOENT, "no key was ever released for this VM of this owner");
+	if (rc < 0)
+		return rc;
+	*out = v;
+	return 0;
+}
+
+int store_vm_held(struct store *s, const uint8_t vm[static UUID_BYTES],
+		  const uint8_t holder[static UUID_BYTES], int64_t token, struct store_vm *out,
+		  struct fault *f)
+{
+	struct store_vm v = { 0 };
+	int rc = STORE_RUN(s, SQL_VM_HELD, take_vm, &v, f, db_blob(vm, UUID_BYTES),
+			   db_blob(holder, UUID_BYTES), db_integer(token));
+	if (rc == 0)
+		return fault_set(f, -ENOENT,
+				 "this is no longer an instance that holds the VM's lease");
 	if (rc < 0)
 		return rc;
 	*out = v;

@@ -33,8 +33,10 @@ int store_certificate_get(struct store *s, const uint8_t serial[static STORE_SER
 			  struct store_certificate *out, struct fault *f) MUST_CHECK;
 
 /*
- * A VM that a key was released for, and its lease.  TOKEN is the fencing token: it grows whenever
- * the lease changes hands, and who shows an older one is no longer the holder.
+ * A VM that a key was released for, and its lease.  It is known by its UUID and its owner's key: a
+ * UUID alone is nobody's, and whoever came first with one would keep its owner out.  TOKEN is the
+ * fencing token: it grows whenever the lease changes hands, and who shows an older one is no longer
+ * the holder.
  */
 struct store_vm {
 	uint8_t vm[UUID_BYTES];
@@ -48,9 +50,13 @@ struct store_vm {
 };
 
 /* -ENOENT. */
-int store_vm_get(struct store *s, const uint8_t vm[static UUID_BYTES], struct store_vm *out,
-		 struct fault *f) MUST_CHECK;
-/* Add V, or change all but its owner.  ERR_STATE if token, version or restores would fall. */
+int store_vm_get(struct store *s, const uint8_t vm[static UUID_BYTES], const char *owner,
+		 struct store_vm *out, struct fault *f) MUST_CHECK;
+/* The one whose lease HOLDER has with TOKEN.  -ENOENT. */
+int store_vm_held(struct store *s, const uint8_t vm[static UUID_BYTES],
+		  const uint8_t holder[static UUID_BYTES], int64_t token, struct store_vm *out,
+		  struct fault *f) MUST_CHECK;
+/* Add V, or change it.  ERR_STATE if token, version or restores would fall. */
 int store_vm_put(struct store *s, const struct store_vm *v, struct fault *f) MUST_CHECK;
 
 /*

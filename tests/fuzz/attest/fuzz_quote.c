@@ -93,9 +93,10 @@ static void one_statement(struct blob attest)
 	struct quote_clock clock;
 	const char *id = NULL;
 	struct fault f[2] = { 0 };
-	refused(quote_judge(attest, EXTRA, &pcrs, &clock, &id, &f[0]), id, &f[0]);
-	refused(creation_judge(attest, EXTRA, (struct blob){ ak, ak_n }, &clock, &id, &f[1]), id,
-		&f[1]);
+	int rc = quote_judge(attest, EXTRA, &pcrs, &clock, &id, &f[0]);
+	refused(rc, id, &f[0]);
+	rc = creation_judge(attest, EXTRA, (struct blob){ ak, ak_n }, &clock, &id, &f[1]);
+	refused(rc, id, &f[1]);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -62,10 +62,11 @@ static void manufacture(struct swtpm_bed *b)
 void swtpm_bed_open(struct swtpm_bed *b, int certified)
 {
 	*b = (struct swtpm_bed){ 0 };
-	if (system("command -v swtpm swtpm_setup swtpm_localca >/dev/null 2>&1") != 0) {
+	if (system("command -v swtpm swtpm_setup swtpm_localca tpm2_createek >/dev/null 2>&1") !=
+	    0) {
 		const char *must = getenv("MUST_WORK");
 		if (must && strcmp(must, "1") == 0)
-			fail_msg("swtpm and swtpm-tools are missing");
+			fail_msg("swtpm, swtpm-tools or tpm2-tools are missing");
 		skip();
 	}
 	snprintf(b->folder, sizeof(b->folder), "/tmp/shieldvm-swtpm-XXXXXX");
@@ -131,26 +132,81 @@ void swtpm_bed_done(struct swtpm_bed *b)
 	b->folder[0] = 0;
 }
 
-void swtpm_bed_extend(struct swtpm_bed *b, unsigned pcr, uint8_t byte)
+static ESYS_CONTEXT *connect_tpm(struct swtpm_bed *b, TSS2_TCTI_CONTEXT **tcti)
 {
-	TSS2_TCTI_CONTEXT *tcti = NULL;
 	ESYS_CONTEXT *esys = NULL;
-	TPML_DIGEST_VALUES values = { .count = 1, .digests[0].hashAlg = TPM2_ALG_SHA256 };
-	memset(values.digests[0].digest.sha256, byte, 32);
-	assert_int_equal(Tss2_TctiLdr_Initialize(b->tcti, &tcti), TSS2_RC_SUCCESS);
-	assert_int_equal(Esys_Initialize(&esys, tcti, NULL), TSS2_RC_SUCCESS);
-	assert_int_equal(
-		Esys_PCR_Extend(esys, pcr, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &values),
-		TSS2_RC_SUCCESS);
+	assert_int_equal(Tss2_TctiLdr_Initialize(b->tcti, tcti), TSS2_RC_SUCCESS);
+	assert_int_equal(Esys_Initialize(&esys, *tcti, NULL), TSS2_RC_SUCCESS);
+	return esys;
+}
+
+static void disconnect(ESYS_CONTEXT *esys, TSS2_TCTI_CONTEXT *tcti)
+{
 	Esys_Finalize(&esys);
 	Tss2_TctiLdr_Finalize(&tcti);
 }
 
-void swtpm_bed_roots(struct swtpm_bed *b, struct buf *pem)
+void swtpm_bed_extend(struct swtpm_bed *b, unsigned pcr, uint8_t byte)
 {
-	char path[128];
+	TSS2_TCTI_CONTEXT *tcti = NULL;
+	ESYS_CONTEXT *esys = connect_tpm(b, &tcti);
+	TPML_DIGEST_VALUES values = { .count = 1, .digests[0].hashAlg = TPM2_ALG_SHA256 };
+	memset(values.digests[0].digest.sha256, byte, 32);
+	assert_int_equal(
+		Esys_PCR_Extend(esys, pcr, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &values),
+		TSS2_RC_SUCCESS);
+	disconnect(esys, tcti);
+}
+
+void swtpm_bed_store(struct swtpm_bed *b, uint32_t index, const uint8_t *data, size_t n,
+		     int owner_reads)
+{
+	TSS2_TCTI_CONTEXT *tcti = NULL;
+	ESYS_CONTEXT *esys = connect_tpm(b, &tcti);
+	ESYS_TR nv;
+	TPM2B_AUTH no_password = { 0 };
+	TPM2B_NV_PUBLIC area = { .nvPublic = { .nvIndex = index,
+					       .nameAlg = TPM2_ALG_SHA256,
+					       .attributes = TPMA_NV_OWNERWRITE | TPMA_NV_NO_DA |
+							     (owner_reads ? TPMA_NV_OWNERREAD
+									  : TPMA_NV_AUTHREAD),
+					       .dataSize = (UINT16)n } };
+	assert_int_equal(Esys_NV_DefineSpace(esys, ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+					     ESYS_TR_NONE, &no_password, &area, &nv),
+			 TSS2_RC_SUCCESS);
+	for (size_t at = 0; at < n;) {
+		TPM2B_MAX_NV_BUFFER chunk = { .size = (UINT16)(n - at < 512 ? n - at : 512) };
+		memcpy(chunk.buffer, data + at, chunk.size);
+		assert_int_equal(Esys_NV_Write(esys, ESYS_TR_RH_OWNER, nv, ESYS_TR_PASSWORD,
+					       ESYS_TR_NONE, ESYS_TR_NONE, &chunk, (UINT16)at),
+				 TSS2_RC_SUCCESS);
+		at += chunk.size;
+	}
+	disconnect(esys, tcti);
+}
+
+void swtpm_bed_ek(struct swtpm_bed *b, const char *algorithm, struct buf *pub)
+{
+	char text[512];
 	struct fault f = { 0 };
-	snprintf(path, sizeof(path), "%s/ca/swtpm-localca-rootca-cert.pem", b->folder);
+	snprintf(text, sizeof(text),
+		 "rm -f ek.pub && export TPM2TOOLS_TCTI=%s && tpm2_createek -c ek.ctx -G %s -u "
+		 "ek.pub && tpm2_flushcontext -t",
+		 b->tcti, algorithm);
+	assert_int_equal(run(b, text), 0);
+	snprintf(text, sizeof(text), "%s/ek.pub", b->folder);
+	if (fd_read_file(AT_FDCWD, text, pub, &f) < 0)
+		fail_msg("%s", f.text);
+	/* It writes TPM2B_PUBLIC. */
+	assert_true(pub->len > 2 && (size_t)(pub->data[0] << 8 | pub->data[1]) + 2 == pub->len);
+	buf_consume(pub, 2);
+}
+
+void swtpm_bed_cert(struct swtpm_bed *b, const char *name, struct buf *pem)
+{
+	char path[256];
+	struct fault f = { 0 };
+	snprintf(path, sizeof(path), "%s/ca/%s", b->folder, name);
 	if (fd_read_file(AT_FDCWD, path, pem, &f) < 0)
 		fail_msg("%s", f.text);
 }

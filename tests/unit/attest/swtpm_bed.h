@@ -28,7 +28,16 @@ void swtpm_bed_done(struct swtpm_bed *b);
 /* Extend PCR of the SHA-256 bank with 32 times BYTE. */
 void swtpm_bed_extend(struct swtpm_bed *b, unsigned pcr, uint8_t byte);
 
-/* The trusted roots of a certified one: PEM. */
-void swtpm_bed_roots(struct swtpm_bed *b, struct buf *pem);
+/* Store N bytes in a new NV index, which its own password reads, or only the owner's. */
+void swtpm_bed_store(struct swtpm_bed *b, uint32_t index, const uint8_t *data, size_t n,
+		     int owner_reads);
+
+/* What tpm2_createek makes of ALGORITHM, another implementation of the TCG's templates:
+ * TPMT_PUBLIC. */
+void swtpm_bed_ek(struct swtpm_bed *b, const char *algorithm, struct buf *pub);
+
+/* A certificate in PEM of a certified one's CA: "swtpm-localca-rootca-cert.pem", "issuercert.pem".
+ */
+void swtpm_bed_cert(struct swtpm_bed *b, const char *name, struct buf *pem);
 
 #endif

@@ -3,13 +3,11 @@
 #include "tests/unit/attest/swtpm_bed.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <time.h>
 
 #include "attest/hosttpm.h"
-#include "base/fd.h"
 #include "crypto/ekcert.h"
+#include "crypto/ossl.h"
 #include "crypto/protector.h"
 #include "tests/unit/test.h"
 
@@ -114,44 +112,130 @@ static void test_identity_without_certificates(void **state)
 	hosttpm_close(t);
 }
 
-static void verify_certificate(const struct hosttpm_identity *id)
+/* A certificate of the bed's CA in DER. */
+static void ca_der(const char *name, struct buf *der)
 {
 	CLEANUP_BUF struct buf pem = BUF_INIT(65536);
-	CLEANUP_BUF struct buf issuer = BUF_INIT(65536);
-	CLEANUP_EKCERT_ROOTS struct ekcert_roots *root = NULL;
-	CLEANUP_EKCERT_ROOTS struct ekcert_roots *both = NULL;
-	struct credential_ek ek;
-	const char *why = NULL;
+	swtpm_bed_cert(&bed, name, &pem);
+	CLEANUP(cleanup_bio) BIO *in = BIO_new_mem_buf(pem.data, (int)pem.len);
+	CLEANUP(cleanup_x509) X509 *cert = PEM_read_bio_X509(in, NULL, NULL, NULL);
+	assert_non_null(cert);
+	uint8_t *p = NULL;
+	int n = i2d_X509(cert, &p);
+	assert_true(n > 0);
+	assert_int_equal(buf_add(der, p, (size_t)n), 0);
+	OPENSSL_free(p);
+}
+
+static void same_bytes(const struct buf *got, const struct buf *want)
+{
+	assert_int_equal(got->len, want->len);
+	assert_memory_equal(got->data, want->data, want->len);
+}
+
+/* Verify what the TPM gave against its CA's root alone. */
+static int verify_certificate(const struct hosttpm_identity *id, const struct rawkey *ek)
+{
+	CLEANUP_BUF struct buf pem = BUF_INIT(65536);
+	CLEANUP_EKCERT_ROOTS struct ekcert_roots *roots = NULL;
+	struct hash_part parts[HOSTTPM_CERTS_MAX];
 	struct fault f = { 0 };
-	char path[128];
-	swtpm_bed_roots(&bed, &pem);
-	good(ek_check(blob(&id->ek_pub), &ek, &why, &f), &f);
-	good(ekcert_roots_parse((char *)pem.data, pem.len, &root, &f), &f);
-	/* swtpm_localca leaves its intermediate out of the NV memory. */
-	struct hash_part cert = { id->certs[0].data, id->certs[0].len };
-	assert_int_equal(ekcert_verify(root, &cert, NULL, 0, time(NULL), &ek.key, NULL), ERR_AUTH);
-	snprintf(path, sizeof(path), "%s/ca/issuercert.pem", bed.folder);
-	good(fd_read_file(AT_FDCWD, path, &issuer, &f), &f);
-	good(ekcert_roots_parse((char *)issuer.data, issuer.len, &both, &f), &f);
-	good(ekcert_verify(both, &cert, NULL, 0, time(NULL), &ek.key, &f), &f);
-	ek.key.x[3] ^= 1;
-	assert_int_equal(ekcert_verify(both, &cert, NULL, 0, time(NULL), &ek.key, NULL),
-			 ERR_RECIPIENT);
+	swtpm_bed_cert(&bed, "swtpm-localca-rootca-cert.pem", &pem);
+	good(ekcert_roots_parse((char *)pem.data, pem.len, &roots, &f), &f);
+	for (unsigned i = 0; i < id->n_certs; i++)
+		parts[i] = (struct hash_part){ id->certs[i].data, id->certs[i].len };
+	return ekcert_verify(roots, &parts[0], parts + 1, id->n_certs - 1, time(NULL), ek, NULL);
 }
 
 static void test_identity_with_certificates(void **state)
 {
 	(void)state;
 	struct hosttpm_identity id = { 0 };
+	CLEANUP_BUF struct buf root = BUF_INIT(8192);
+	CLEANUP_BUF struct buf chain = BUF_INIT(8192);
+	struct credential_ek ek;
+	const char *why = NULL;
 	struct fault f = { 0 };
 	swtpm_bed_open(&bed, 1);
 	swtpm_bed_start(&bed);
 	struct hosttpm *t = open_tpm();
 	good(hosttpm_identity(t, &id, &f), &f);
 	assert_int_equal(id.n_certs, 1);
-	verify_certificate(&id);
-	check_activation(t, &id); /* P-384 */
+	good(ek_check(blob(&id.ek_pub), &ek, &why, &f), &f);
+	assert_int_equal(ek.key.type, RAWKEY_P384); /* rather than its RSA EK */
+	assert_int_equal(verify_certificate(&id, &ek.key), ERR_AUTH);
+	check_activation(t, &id);
 	hosttpm_identity_done(&id);
+	hosttpm_close(t);
+
+	/* The chain: unordered, not at the range's begin, one certificate across two indices. */
+	ca_der("swtpm-localca-rootca-cert.pem", &root);
+	ca_der("swtpm-localca-rootca-cert.pem", &chain);
+	ca_der("issuercert.pem", &chain);
+	size_t first = root.len + 100;
+	swtpm_bed_store(&bed, 0x01c00103, chain.data, first, 0);
+	swtpm_bed_store(&bed, 0x01c001f0, chain.data + first, chain.len - first, 1);
+	swtpm_bed_store(&bed, 0x01c00200, chain.data, first, 0);
+	t = open_tpm();
+	good(hosttpm_identity(t, &id, &f), &f);
+	assert_int_equal(id.n_certs, 3);
+	same_bytes(&id.certs[1], &root);
+	assert_int_equal(id.certs[1].len + id.certs[2].len, chain.len);
+	assert_int_equal(verify_certificate(&id, &ek.key), 0);
+	ek.key.x[3] ^= 1;
+	assert_int_equal(verify_certificate(&id, &ek.key), ERR_RECIPIENT);
+	hosttpm_identity_done(&id);
+	hosttpm_close(t);
+}
+
+/* What is offered follows the certificates; here any certificate, with padding behind it. */
+static void test_choice(void **state)
+{
+	(void)state;
+	struct hosttpm_identity id = { 0 };
+	CLEANUP_BUF struct buf cert = BUF_INIT(8192);
+	struct credential_ek ek;
+	const char *why = NULL;
+	struct fault f = { 0 };
+	swtpm_bed_open(&bed, 1);
+	ca_der("issuercert.pem", &cert);
+	swtpm_bed_done(&bed);
+	swtpm_bed_open(&bed, 0);
+	swtpm_bed_start(&bed);
+	size_t n = cert.len;
+	assert_int_equal(buf_add(&cert, "\xff\xff\xff\xff", 4), 0);
+	static const struct {
+		uint32_t index;
+		enum rawkey_type type;
+		const char *name;
+	} ROWS[] = {
+		{ 0x01c00002, RAWKEY_RSA_2048, "rsa" },
+		{ 0x01c00016, RAWKEY_P384, "ecc384" },
+		{ 0x01c0000a, RAWKEY_P256, "ecc" },
+	};
+	for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
+		swtpm_bed_store(&bed, ROWS[i].index, cert.data, cert.len, 0);
+		struct hosttpm *t = open_tpm();
+		good(hosttpm_identity(t, &id, &f), &f);
+		good(ek_check(blob(&id.ek_pub), &ek, &why, &f), &f);
+		assert_int_equal(ek.key.type, ROWS[i].type);
+		assert_int_equal(id.n_certs, 1);
+		assert_int_equal(id.certs[0].len, n);
+		check_activation(t, &id);
+		hosttpm_close(t);
+		CLEANUP_BUF struct buf other = BUF_INIT(TPM_PUBLIC_MAX);
+		swtpm_bed_ek(&bed, ROWS[i].name, &other);
+		same_bytes(&id.ek_pub, &other);
+		hosttpm_identity_done(&id);
+	}
+	swtpm_bed_done(&bed);
+	/* What is no certificate is not passed over. */
+	swtpm_bed_open(&bed, 0);
+	swtpm_bed_start(&bed);
+	swtpm_bed_store(&bed, 0x01c0000a, (const uint8_t *)"nothing", 7, 0);
+	struct hosttpm *t = open_tpm();
+	assert_int_equal(hosttpm_identity(t, &id, &f), ERR_FORMAT);
+	assert_non_null(strstr(f.text, "0x01c0000a"));
 	hosttpm_close(t);
 }
 
@@ -295,6 +379,7 @@ int main(void)
 		cmocka_unit_test(test_open_without_a_tpm),
 		cmocka_unit_test_teardown(test_identity_without_certificates, close_bed),
 		cmocka_unit_test_teardown(test_identity_with_certificates, close_bed),
+		cmocka_unit_test_teardown(test_choice, close_bed),
 		cmocka_unit_test_teardown(test_proof, close_bed),
 		cmocka_unit_test_teardown(test_refused_selections, close_bed),
 	};

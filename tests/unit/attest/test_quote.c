@@ -210,7 +210,7 @@ static void test_quote_contents(void **state)
 	QUOTE_REFUSED(t.append = 1, ERR_TRAILING, "quote.trailing");
 	QUOTE_REFUSED(t.append = 64, ERR_TRAILING, "quote.trailing");
 	QUOTE_REFUSED(q->pcrDigest.buffer[0] ^= 1, ERR_AUTH, "quote.digest");
-	QUOTE_REFUSED(q->pcrDigest.size = 31, ERR_AUTH, "quote.digest");
+	QUOTE_REFUSED(q->pcrDigest.size = 33, ERR_AUTH, "quote.digest");
 	QUOTE_REFUSED(q->pcrDigest.size = 0, ERR_AUTH, "quote.digest");
 	for (size_t cut = 1; cut < 100; cut += 7)
 		QUOTE_REFUSED(t.cut = cut, ERR_FORMAT, "quote.format");
@@ -249,7 +249,7 @@ static void test_creation(void **state)
 	t.attest.attested.creation.objectName.name[33] ^= 1;
 	refused(t, 1, ERR_AUTH, "creation.name");
 	t = creation_trip();
-	t.attest.attested.creation.objectName.size = 33;
+	t.attest.attested.creation.objectName.size = 35;
 	refused(t, 1, ERR_AUTH, "creation.name");
 	t = creation_trip();
 	TPMT_PUBLIC bk = public_bk(ec_key, &pcrs);

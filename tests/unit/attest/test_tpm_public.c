@@ -212,7 +212,7 @@ static void test_policy(void **state)
 	area.authPolicy.size = 0;
 	is(BK, &area, ERR_POLICY, "key.policy");
 	area = public_bk(ec_key, &pcrs);
-	area.authPolicy.size = 31;
+	area.authPolicy.size = 33;
 	is(BK, &area, ERR_POLICY, "key.policy");
 }
 

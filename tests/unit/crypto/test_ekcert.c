@@ -270,11 +270,20 @@ static void test_key(void **state)
 	assert_int_equal(verify(w), ERR_RECIPIENT);
 	w.key = other_key;
 	assert_int_equal(verify(w), ERR_RECIPIENT);
+	struct rawkey kept = ek;
+	/* The same x, of a key of another type; and another y. */
+	assert_int_equal(rawkey_from_pkey(other_key, &ek), 0);
+	ek.type = RAWKEY_P256;
+	assert_int_equal(verify(w), ERR_RECIPIENT);
+	ek = kept;
+	w.key = ek_key;
+	ek.y[31] ^= 1;
+	assert_int_equal(verify(w), ERR_RECIPIENT);
+	ek = kept;
 	CLEANUP(cleanup_pkey) EVP_PKEY *p521 = EVP_EC_gen("P-521");
 	w.key = p521;
 	assert_int_equal(verify(w), ERR_FORMAT);
 	CLEANUP(cleanup_pkey) EVP_PKEY *rsa = EVP_RSA_gen(2048);
-	struct rawkey kept = ek;
 	w.key = rsa;
 	assert_int_equal(rawkey_from_pkey(rsa, &ek), 0);
 	assert_int_equal(verify(w), 0);

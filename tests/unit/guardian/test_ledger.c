@@ -184,8 +184,11 @@ static void refused_payload(const struct jwk *k, const char *typ, const char *pa
 	REFUSED(rc, says, ledger_next(&c, key, buf_cstr(&text), text.len, &r, &f));
 }
 
-#define BEGIN "{\"v\":1,\"vm\":\"dead0000-0000-0000-0000-000000000000\",\"seq\":1,\"time\":5,"
-#define HOST  "\"host\":\"00000000-0000-0000-0000-000000000000\","
+#define BEGIN	 "{\"v\":1,\"vm\":\"dead0000-0000-0000-0000-000000000000\",\"seq\":1,\"time\":5,"
+#define NO_OWNER "\"host\":\"00000000-0000-0000-0000-000000000000\","
+#define LONG_OWNER                                                                                 \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+#define HOST "\"host\":\"00000000-0000-0000-0000-000000000000\",\"owner\":\"\","
 #define NUMBERS                                                                                    \
 	"\"token\":1,\"version\":0,\"generation\":0,\"hostkey\":false,"                            \
 	"\"certificate\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"request\":\"AAAAAAAAAAAAAAAAAAAAAA\","
@@ -204,6 +207,14 @@ static void test_records_have_one_form(void **state)
 		{ "{}", ERR_FORMAT, "no version" },
 		{ "{\"v\":2}", ERR_VERSION, "version 2" },
 		{ BEGIN "\"event\":\"stop\"," HOST NUMBERS END, ERR_FORMAT, "lacks a member" },
+		{ BEGIN "\"event\":\"stop\"," NO_OWNER "\"by\":\"\"," NUMBERS END, ERR_FORMAT,
+		  "lacks a member" },
+		{ BEGIN "\"event\":\"stop\"," NO_OWNER
+			"\"owner\":\"short\",\"by\":\"\"," NUMBERS END,
+		  ERR_FORMAT, "lacks a member" },
+		{ BEGIN "\"event\":\"stop\"," NO_OWNER "\"owner\":\"" LONG_OWNER
+			"\",\"by\":\"\"," NUMBERS END,
+		  ERR_FORMAT, "lacks a member" },
 		{ BEGIN "\"event\":\"stopped\"," HOST "\"by\":\"\"," NUMBERS END, ERR_FORMAT,
 		  "lacks a member" },
 		{ BEGIN "\"event\":\"stop\"," HOST "\"by\":\"A b\"," NUMBERS END, ERR_FORMAT,
@@ -281,6 +292,9 @@ static void test_what_cannot_be_logged_is_not_done(void **state)
 	strcpy(r.by, "a\"b");
 	REFUSED_TX(store, ERR_FORMAT, "impossible", ledger_append(store, key, &r, &f));
 	strcpy(r.by, "anna");
+	strcpy(r.owner, "short");
+	REFUSED_TX(store, ERR_FORMAT, "impossible", ledger_append(store, key, &r, &f));
+	memset(r.owner, 'A', sizeof(r.owner) - 1);
 	r.token = -1;
 	REFUSED_TX(store, ERR_FORMAT, "impossible", ledger_append(store, key, &r, &f));
 	r.token = 0;

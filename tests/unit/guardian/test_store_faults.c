@@ -66,6 +66,8 @@ static void test_who_waits_too_long_is_told(void **state)
 
 #define RACES 40
 
+static const char OWNER[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ";
+
 /* Use the nonces 0 to RACES - 1; the number that were not used before. */
 static int use_nonces(void)
 {
@@ -99,7 +101,7 @@ static int take_leases(void)
 	for (int i = 0; i < RACES; i++) {
 		struct store_vm v = { 0 };
 		STORE_DECISION(d, s);
-		if (store_begin(d, NULL) < 0 || store_vm_get(d, bed_id(7), &v, NULL) < 0)
+		if (store_begin(d, NULL) < 0 || store_vm_get(d, bed_id(7), OWNER, &v, NULL) < 0)
 			return 255;
 		v.token++;
 		v.held = 1;
@@ -138,14 +140,14 @@ static void test_two_guardians_race(void **state)
 	struct store *s = bed_open();
 	bed_add(s, 1);
 	memcpy(v.vm, bed_id(7), UUID_BYTES);
-	memset(v.owner, 'a', STORE_OWNER_SIZE - 1);
+	memcpy(v.owner, OWNER, sizeof(OWNER));
 	GOOD_TX(s, store_vm_put(s, &v, &f));
 	store_close(s); /* a connection may not be carried across fork(2) */
 
 	assert_int_equal(race(use_nonces, codes), RACES);
 	assert_int_equal(race(take_leases, codes), 0);
 	s = bed_open();
-	GOOD(store_vm_get(s, bed_id(7), &v, &f));
+	GOOD(store_vm_get(s, bed_id(7), OWNER, &v, &f));
 	assert_int_equal(v.token, 2 * RACES);
 	store_close(s);
 }
