@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Enrolment: a host's keys get into the database, as pending, once the host has shown that they are
+ * its own.
+ *
+ * A host with a TPM is sent a secret that only the TPM with its certified EK gives out, and only if
+ * it holds the AK too (TPM2_MakeCredential, the AK's name worked out here).  Nothing is remembered
+ * in between: the secret is a MAC over everything that the enrolment says, so that whoever brings
+ * it back, within ENROL_SECONDS, proves that nothing of it was changed.  A host without a TPM signs
+ * with its key.
+ *
+ * An EK is known by its key alone (type and numbers), not by its name: the name also covers parts
+ * of the public area that no certificate vouches for and the credential does not test, so that one
+ * TPM could have as many names as it liked.
+ */
+#ifndef SHIELDVM_GUARDIAN_ENROL_H
+#define SHIELDVM_GUARDIAN_ENROL_H
+
+#include "attest/quote.h"
+#include "guardian/guardian.h"
+
+#define ENROL_SECONDS 120
+#define ENROL_TYP     "shieldvm-enrol+jws"
+
+/* What a host says of itself.  All of it belongs to the caller. */
+struct enrolment {
+	uint8_t id[UUID_BYTES];
+	const char *name;
+	struct blob ek_pub, ak_pub;    /* TPMT_PUBLIC */
+	struct blob ek_cert;	       /* DER */
+	const struct hash_part *chain; /* intermediates, DER; only for enrol_begin() */
+	size_t n_chain;
+	const struct jwk *host_key; /* public; instead of all that, without a TPM */
+};
+
+/* What the host brings back with its answer. */
+struct enrol_ticket {
+	uint8_t nonce[32];
+	int64_t expires;
+	uint8_t mac[MAC_BYTES]; /* of a host without TPM only; else zero */
+};
+
+/*
+ * Begin: check the keys and the EK certificate, and append the credential to ID_OBJECT and
+ * ENCRYPTED (at least CREDENTIAL_ID_OBJECT_MAX and CREDENTIAL_ENCRYPTED_MAX; without a TPM
+ * nothing). Refuses as request.format, ek.*, ak.*, guardian.keys.
+ */
+int enrol_begin(const struct guardian *g, const struct enrolment *e, int64_t now,
+		struct enrol_ticket *ticket, struct buf *id_object, struct buf *encrypted,
+		struct refusal *why) MUST_CHECK;
+
+/*
+ * Finish: E as it began, and the SECRET that its TPM gave out.  The host is pending then, and
+ * FINGERPRINT is what an admin has to compare.  Refuses as activation.expired,
+ * activation.credential, host.taken, request.format, guardian.store.
+ */
+int enrol_finish(const struct guardian *g, const struct enrolment *e,
+		 const struct enrol_ticket *ticket, const uint8_t secret[static MAC_BYTES],
+		 int64_t now, uint8_t fingerprint[static STORE_FINGERPRINT_BYTES],
+		 struct refusal *why) MUST_CHECK;
+
+/* The same for a host without a TPM: STATEMENT is a JWS of kind ENROL_TYP by its key over
+ * enrol_statement().  Refuses as host.key too. */
+int enrol_finish_key(const struct guardian *g, const struct enrolment *e,
+		     const struct enrol_ticket *ticket, const char *statement, size_t n,
+		     int64_t now, uint8_t fingerprint[static STORE_FINGERPRINT_BYTES],
+		     struct refusal *why) MUST_CHECK;
+
+/* Append what a host without a TPM signs.  Errors of buf_reserve(). */
+int enrol_statement(const struct enrolment *e, const struct enrol_ticket *ticket,
+		    struct buf *out) MUST_CHECK;
+
+#endif
