@@ -78,6 +78,11 @@ int healthca_open(const char *folder, struct healthca **out, struct fault *f)
 	return 0;
 }
 
+int healthca_der(const struct healthca *ca, struct buf *out)
+{
+	return ca_put_der(ca->ca.cert, HEALTHCERT_MAX, out);
+}
+
 /* What it is for needs no password, and libcrypto must not ask for one. */
 static int no_password(char *buf, int size, int rwflag, void *arg)
 {

@@ -48,6 +48,8 @@ int healthca_init(const char *folder, struct fault *f) MUST_CHECK;
 int healthca_open(const char *folder, struct healthca **out, struct fault *f) MUST_CHECK;
 /* One that only verifies, from ca.pem's N bytes.  ERR_FORMAT, -ENOMEM. */
 int healthca_read(const char *pem, size_t n, struct healthca **out, struct fault *f) MUST_CHECK;
+/* Append its certificate's DER.  ERR_LIMIT, ERR_CRYPTO, errors of buf_reserve(). */
+int healthca_der(const struct healthca *ca, struct buf *out) MUST_CHECK;
 void healthca_free(struct healthca *ca); /* NULL is fine */
 static inline void cleanup_healthca(struct healthca **ca)
 {
