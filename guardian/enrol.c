@@ -59,6 +59,7 @@ static int make_secret(const struct guardian *g, const struct enrolment *e,
 	const struct hash_part all[] = {
 		{ is_tpm(e) ? TPM_LABEL : KEY_LABEL, LABEL_BYTES },
 		{ e->id, sizeof(e->id) },
+		{ e->tls_key, sizeof(e->tls_key) },
 		{ ticket->nonce, sizeof(ticket->nonce) },
 		{ &expires, sizeof(expires) },
 		{ hashes, sizeof(hashes) },
@@ -165,6 +166,7 @@ static int make_row(const struct enrolment *e, int64_t now, struct store_host *h
 	h->mode = is_tpm(e) ? STORE_MODE_TPM : STORE_MODE_HOSTKEY;
 	h->enrolled = now;
 	memcpy(h->id, e->id, sizeof(h->id));
+	memcpy(h->tls_key, e->tls_key, sizeof(h->tls_key));
 	memcpy(h->name, e->name, strlen(e->name) + 1);
 	if (is_tpm(e)) {
 		const char *id = NULL;

@@ -30,7 +30,8 @@ struct enrolment {
 	struct blob ek_cert;	       /* DER */
 	const struct hash_part *chain; /* intermediates, DER; only for enrol_begin() */
 	size_t n_chain;
-	const struct jwk *host_key; /* public; instead of all that, without a TPM */
+	const struct jwk *host_key;		  /* public; instead of all that, without a TPM */
+	uint8_t tls_key[STORE_FINGERPRINT_BYTES]; /* of the client certificate, by the transport */
 };
 
 /* What the host brings back with its answer. */

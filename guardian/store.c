@@ -308,6 +308,26 @@ int store_admin_find(struct store *s, const uint8_t fingerprint[static STORE_FIN
 	return 0;
 }
 
+struct each_admin {
+	store_admin_each_fn *fn;
+	void *arg;
+};
+
+static int give_admin(const struct db_value *row, size_t n, void *arg, struct fault *f)
+{
+	const struct each_admin *each = arg;
+	struct store_admin a = { 0 };
+	int rc = take_admin(row, n, &a, f);
+	return rc < 0 ? rc : each->fn(&a, each->arg);
+}
+
+int store_admin_each(struct store *s, store_admin_each_fn *fn, void *arg, struct fault *f)
+{
+	struct each_admin each = { fn, arg };
+	int rc = store_run(s, SQL_ADMIN_EACH, NULL, 0, give_admin, &each, f);
+	return rc < 0 ? rc : 0;
+}
+
 int store_name_check(const char *text, struct fault *f)
 {
 	static const char ALPHABET[] = "abcdefghijklmnopqrstuvwxyz0123456789.-";

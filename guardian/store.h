@@ -112,6 +112,11 @@ int store_admin_remove(struct store *s, const char *name, struct fault *f) MUST_
 int store_admin_find(struct store *s, const uint8_t fingerprint[static STORE_FINGERPRINT_BYTES],
 		     struct store_admin *out, struct fault *f) MUST_CHECK;
 
+/* Call FN for each admin in the order of names; a value < 0 ends it and is returned. */
+typedef int store_admin_each_fn(const struct store_admin *a, void *arg);
+int store_admin_each(struct store *s, store_admin_each_fn *fn, void *arg,
+		     struct fault *f) MUST_CHECK;
+
 /* 0 if TEXT is a name for a host or an admin ([a-z0-9.-], begins with a letter or digit, less than
  * STORE_NAME_MAX bytes), else ERR_FORMAT. */
 int store_name_check(const char *text, struct fault *f) MUST_CHECK;

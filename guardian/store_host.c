@@ -42,11 +42,12 @@ void store_host_done(struct store_host *h)
 
 int store_host_fingerprint(const struct store_host *h, uint8_t out[static STORE_FINGERPRINT_BYTES])
 {
-	/* The EK's id and the mode have fixed sizes, and only one of the other two is there. */
+	/* Mode, EK's id and tls_key have fixed sizes, and only one of the other two is there. */
 	uint8_t mode = (uint8_t)h->mode;
 	const struct hash_part parts[] = {
 		{ &mode, 1 },
 		{ h->ek_id, sizeof(h->ek_id) },
+		{ h->tls_key, sizeof(h->tls_key) },
 		{ h->ak_pub.data, h->ak_pub.len },
 		{ h->host_key.data, h->host_key.len },
 	};
@@ -62,10 +63,11 @@ static int take_taken(const struct db_value *row, size_t n, void *arg, struct fa
 		"another host is enrolled with this TPM's endorsement key",
 		"another host is enrolled with this attestation key",
 		"another host is enrolled with this key",
+		"another host is enrolled with this client certificate's key",
 	};
 	int64_t which = -1;
 	(void)arg;
-	if (n != 1 || db_get_integer(&row[0], &which) < 0 || which < 0 || which > 4)
+	if (n != 1 || db_get_integer(&row[0], &which) < 0 || which < 0 || which > 5)
 		return fault_set(f, ERR_FORMAT, "the database holds no number where one must be");
 	return fault_set(f, -EEXIST, "%s", WHAT[which]);
 }
@@ -105,7 +107,8 @@ int store_host_add(struct store *s, const struct store_host *h, struct fault *f)
 	if (rc < 0)
 		return store_fail(s, rc);
 	rc = STORE_RUN(s, SQL_HOST_TAKEN, take_taken, NULL, f, db_blob(h->id, UUID_BYTES),
-		       db_text(h->name), ek_id, ak_pub, key);
+		       db_text(h->name), ek_id, ak_pub, key,
+		       db_blob(h->tls_key, sizeof(h->tls_key)));
 	if (rc >= 0)
 		rc = check_room(s, f);
 	if (rc < 0)
@@ -117,7 +120,8 @@ int store_host_add(struct store *s, const struct store_host *h, struct fault *f)
 					ek_cert,
 					ak_pub,
 					key,
-					db_integer(h->enrolled) };
+					db_integer(h->enrolled),
+					db_blob(h->tls_key, sizeof(h->tls_key)) };
 	size_t n = sizeof(row) / sizeof(row[0]);
 	rc = store_run(s, SQL_HOST_TAKE_OVER, row, n, NULL, NULL, f);
 	if (rc == 0)
@@ -144,7 +148,8 @@ static int optional_integer(const struct db_value *v, int64_t *out)
 static int read_host(const struct db_value *row, size_t n, struct store_host *h)
 {
 	char mode[16], state[16];
-	if (n != 13 || db_get_bytes(&row[0], h->id, sizeof(h->id)) < 0 ||
+	if (n != 14 || db_get_bytes(&row[13], h->tls_key, sizeof(h->tls_key)) < 0 ||
+	    db_get_bytes(&row[0], h->id, sizeof(h->id)) < 0 ||
 	    db_get_text(&row[1], h->name, sizeof(h->name)) < 0 ||
 	    db_get_text(&row[2], mode, sizeof(mode)) < 0 ||
 	    db_get_text(&row[3], state, sizeof(state)) < 0 ||

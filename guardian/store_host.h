@@ -37,6 +37,7 @@ struct store_host {
 	struct buf ek_cert;		  /* DER */
 	struct buf ak_pub;		  /* TPMT_PUBLIC */
 	struct buf host_key;		  /* public JWK, the one line of jwk_public_text() */
+	uint8_t tls_key[STORE_FINGERPRINT_BYTES]; /* of its client certificate: crypto/tls.h */
 	int64_t enrolled, decided; /* when it was enrolled; when by whom the state last changed */
 	char decided_by[STORE_NAME_MAX]; /* empty: nobody yet */
 	/* What the TPM's clock said in the last certificate; -1: none yet. */
@@ -48,7 +49,8 @@ void store_host_done(struct store_host *h);
 #define CLEANUP_STORE_HOST CLEANUP(store_host_done)
 
 /*
- * What an admin compares and approves: SHA-256 over mode, EK, AK and host key.  The same row
+ * What an admin compares and approves: SHA-256 over mode, EK, AK, host key and the
+ * key of its client certificate.  The same row
  * with another key has another one.  ERR_CRYPTO.
  */
 int store_host_fingerprint(const struct store_host *h,
@@ -56,7 +58,8 @@ int store_host_fingerprint(const struct store_host *h,
 
 /*
  * Add H as pending, or take over the row with its id that is STORE_REPLACING.  -EEXIST with a
- * sentence saying what is taken: the id, the name, the EK, the AK or the key; ERR_LIMIT over
+ * sentence saying what is taken: the id, the name, the EK, the AK, the key
+ * or that of its client certificate; ERR_LIMIT over
  * STORE_PENDING_MAX.  State, decisions and counts of H are not looked at.
  */
 int store_host_add(struct store *s, const struct store_host *h, struct fault *f) MUST_CHECK;

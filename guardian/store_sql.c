@@ -10,7 +10,7 @@
 
 #define HOST_COLUMNS                                                                               \
 	"id, name, mode, state, ek_id, ek_cert, ak_pub, host_key, enrolled, decided, "             \
-	"decided_by, reset_count, restart_count"
+	"decided_by, reset_count, restart_count, tls_key"
 
 const struct store_sql_row STORE_SQL[SQL_COUNT] = {
 	[SQL_NONCE_ADD] = { "INSERT INTO nonces (nonce, host, expires) VALUES ($1, $2, $3)", 1, 3 },
@@ -35,27 +35,33 @@ const struct store_sql_row STORE_SQL[SQL_COUNT] = {
 			    "($1, $2, $3, $4)",
 			    1, 4 },
 	[SQL_ADMIN_REMOVE] = { "DELETE FROM admins WHERE name = $1", 1, 1 },
+	[SQL_ADMIN_EACH] = { "SELECT name, role, fingerprint, added FROM admins ORDER BY name", 0,
+			     0 },
 	[SQL_ADMIN_FIND] = { "SELECT name, role, fingerprint, added FROM admins WHERE "
 			     "fingerprint = $1",
 			     0, 1 },
 	[SQL_HOST_ADD] = { "INSERT INTO hosts (id, name, mode, state, ek_id, ek_cert, ak_pub, "
-			   "host_key, enrolled) VALUES ($1, $2, $3, 'pending', $4, $5, $6, $7, $8)",
-			   1, 8 },
+			   "host_key, enrolled, tls_key) VALUES ($1, $2, $3, 'pending', $4, $5, "
+			   "$6, $7, "
+			   "$8, $9)",
+			   1, 9 },
 	[SQL_HOST_TAKE_OVER] = { "UPDATE hosts SET name = $2, mode = $3, state = 'pending', "
 				 "ek_id = $4, ek_cert = $5, ak_pub = $6, host_key = $7, "
-				 "enrolled = $8, decided = NULL, decided_by = NULL, "
+				 "enrolled = $8, tls_key = $9, decided = NULL, decided_by = NULL, "
 				 "reset_count = NULL, restart_count = NULL WHERE id = $1 AND "
 				 "state = 'replacing'",
-				 1, 8 },
+				 1, 9 },
 	[SQL_HOST_GET] = { "SELECT " HOST_COLUMNS " FROM hosts WHERE id = $1", 0, 1 },
 	[SQL_HOST_EACH] = { "SELECT " HOST_COLUMNS " FROM hosts ORDER BY name", 0, 0 },
 	[SQL_HOST_PENDING] = { "SELECT COUNT(*) FROM hosts WHERE state = 'pending'", 0, 0 },
 	[SQL_HOST_TAKEN] = { "SELECT CASE WHEN id = $1 THEN 0 WHEN name = $2 THEN 1 "
-			     "WHEN ek_id = $3 THEN 2 WHEN ak_pub = $4 THEN 3 ELSE 4 END "
+			     "WHEN ek_id = $3 THEN 2 WHEN ak_pub = $4 THEN 3 "
+			     "WHEN host_key = $5 THEN 4 ELSE 5 END "
 			     "FROM hosts WHERE (id = $1 AND state <> 'replacing') OR (id <> $1 AND "
-			     "(name = $2 OR ek_id = $3 OR ak_pub = $4 OR host_key = $5)) "
+			     "(name = $2 OR ek_id = $3 OR ak_pub = $4 OR host_key = $5 OR "
+			     "tls_key = $6)) "
 			     "ORDER BY 1 LIMIT 1",
-			     0, 5 },
+			     0, 6 },
 	[SQL_HOST_DECIDE] = { "UPDATE hosts SET state = $3, decided = $4, decided_by = $5 "
 			      "WHERE id = $1 AND state = $2",
 			      1, 5 },
@@ -119,6 +125,7 @@ const char STORE_SCHEMA_SQLITE[] =
 	" ak_pub BLOB UNIQUE,"
 	" host_key TEXT UNIQUE,"
 	" enrolled INTEGER NOT NULL,"
+	" tls_key BLOB NOT NULL UNIQUE CHECK (length(tls_key) = 32),"
 	" decided INTEGER,"
 	" decided_by TEXT,"
 	" reset_count INTEGER,"
@@ -133,10 +140,11 @@ const char STORE_SCHEMA_SQLITE[] =
 	" BEGIN SELECT RAISE(ABORT, 'hosts are revoked, never deleted'); END;"
 	"CREATE TRIGGER hosts_id BEFORE UPDATE OF id ON hosts WHEN NEW.id <> OLD.id"
 	" BEGIN SELECT RAISE(ABORT, 'the id of a host never changes'); END;"
-	"CREATE TRIGGER hosts_keys BEFORE UPDATE OF ek_id, ak_pub, host_key, mode ON hosts"
+	"CREATE TRIGGER hosts_keys BEFORE UPDATE OF ek_id, ak_pub, host_key, tls_key, mode ON"
+	" hosts"
 	" WHEN OLD.state <> 'replacing' AND (NEW.ek_id IS NOT OLD.ek_id OR"
 	"  NEW.ak_pub IS NOT OLD.ak_pub OR NEW.host_key IS NOT OLD.host_key OR"
-	"  NEW.mode <> OLD.mode)"
+	"  NEW.tls_key <> OLD.tls_key OR NEW.mode <> OLD.mode)"
 	" BEGIN SELECT RAISE(ABORT, 'the keys of a host change only when it is replaced'); END;"
 
 	"CREATE TABLE nonces ("

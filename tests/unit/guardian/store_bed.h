@@ -93,6 +93,7 @@ static inline void bed_host(struct store_host *h, unsigned n)
 	memcpy(h->id, &n, sizeof(n));
 	snprintf(h->name, sizeof(h->name), "host-%u", n);
 	memcpy(h->ek_id, &n, sizeof(n));
+	memcpy(h->tls_key, &n, sizeof(n));
 	if (buf_addf(&h->ek_cert, "certificate %u", n) < 0 || buf_addf(&h->ak_pub, "ak %u", n) < 0)
 		abort();
 	h->enrolled = NOW;

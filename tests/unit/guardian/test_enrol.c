@@ -121,7 +121,7 @@ static void test_the_secret_covers_everything(void **state)
 	struct enrolment e = enrolment(1, "host-1"), bad;
 	open_credential(&e, &ticket, secret);
 	static const char WRONG[] = "activation.credential";
-	for (int i = 0; i < 7; i++) {
+	for (int i = 0; i < 8; i++) {
 		bad = e;
 		other = ticket;
 		secret[31] ^= i == 0;
@@ -133,7 +133,9 @@ static void test_the_secret_covers_everything(void **state)
 			other.nonce[0] ^= 1;
 		else if (i == 4)
 			other.expires--;
-		if (i >= 5) {
+		else if (i == 7)
+			bad.tls_key[31] = 1;
+		if (i == 5 || i == 6) {
 			struct blob *part = i == 5 ? &bad.ek_cert : &bad.ak_pub;
 			memcpy(changed, part->data, part->n);
 			changed[part->n - 1] ^= 1;

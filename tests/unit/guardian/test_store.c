@@ -142,12 +142,13 @@ static void test_a_host_is_itself_alone(void **state)
 	bed_add(s, 1);
 	static const struct {
 		const char *says;
-		int id, name, ek, ak;
+		int id, name, ek, ak, tls;
 	} TAKEN[] = {
 		{ "host with this id", 1, 0, 0, 0 },
 		{ "has this name", 0, 1, 0, 0 },
 		{ "this TPM's endorsement key", 0, 0, 1, 0 },
 		{ "this attestation key", 0, 0, 0, 1 },
+		{ "client certificate's key", 0, 0, 0, 0, 1 },
 		{ "host with this id", 1, 1, 1, 1 },
 	};
 	for (size_t i = 0; i < sizeof(TAKEN) / sizeof(TAKEN[0]); i++) {
@@ -160,6 +161,8 @@ static void test_a_host_is_itself_alone(void **state)
 			memcpy(two.name, one.name, sizeof(one.name));
 		if (TAKEN[i].ek)
 			memcpy(two.ek_id, one.ek_id, sizeof(one.ek_id));
+		if (TAKEN[i].tls)
+			memcpy(two.tls_key, one.tls_key, sizeof(one.tls_key));
 		if (TAKEN[i].ak) {
 			buf_clear(&two.ak_pub);
 			GOOD(buf_add(&two.ak_pub, one.ak_pub.data, one.ak_pub.len));
@@ -167,6 +170,7 @@ static void test_a_host_is_itself_alone(void **state)
 		REFUSED_TX(s, -EEXIST, TAKEN[i].says, store_host_add(s, &two, &f));
 	}
 	GOOD(store_host_get(s, bed_id(1), &got, &f));
+	assert_int_equal(got.tls_key[0], 1);
 	assert_string_equal(got.name, "host-1");
 	assert_int_equal(got.state, STORE_PENDING);
 	assert_int_equal(got.mode, STORE_MODE_TPM);
@@ -188,6 +192,7 @@ static void test_a_host_is_itself_alone(void **state)
 	same.mode = STORE_MODE_HOSTKEY;
 	same.id[0] = 10;
 	strcpy(same.name, "keyed-too");
+	same.tls_key[0] = 10;
 	REFUSED_TX(s, ERR_USAGE, "without keys", store_host_add(s, &same, &f));
 	GOOD(buf_addf(&same.host_key, "{}"));
 	REFUSED_TX(s, -EEXIST, "with this key", store_host_add(s, &same, &f));
@@ -204,8 +209,11 @@ static void test_a_host_is_itself_alone(void **state)
 	assert_non_null(strstr(raw("UPDATE hosts SET host_key = 'x', ak_pub = NULL WHERE "
 				   "name = 'host-1'"),
 			       "change only when it is replaced"));
-	assert_non_null(strstr(raw("INSERT INTO hosts (id, name, mode, state, enrolled) VALUES "
-				   "(zeroblob(16), 'x', 'tpm', 'pending', 1)"),
+	assert_non_null(strstr(raw("UPDATE hosts SET tls_key = zeroblob(32) WHERE name = 'host-1'"),
+			       "change only when it is replaced"));
+	assert_non_null(strstr(raw("INSERT INTO hosts (id, name, mode, state, enrolled, tls_key) "
+				   "VALUES (zeroblob(16), 'x', 'tpm', 'pending', 1, "
+				   "zeroblob(32))"),
 			       "CHECK"));
 	assert_non_null(strstr(raw("UPDATE hosts SET state = 'approved'"), "CHECK"));
 }
