@@ -41,8 +41,8 @@ static json_t *describe(const struct enrolment *e, const struct hosttpm_identity
 	}
 	json_t *chain = json_array();
 	for (unsigned i = 1; chain && i < id->n_certs; i++) {
-		if (json_array_append_new(
-			    chain, remote_bytes(id->certs[i].data, id->certs[i].len)) < 0) {
+		if (json_array_append_new(chain,
+					  remote_bytes(id->certs[i].data, id->certs[i].len)) < 0) {
 			json_decref(chain);
 			chain = NULL;
 		}
@@ -135,8 +135,7 @@ static int enrol(struct remote *r, struct hosttpm *t, const struct enrolment *e,
 	if (rc < 0)
 		return rc;
 	const char *hex = strict_text(finished, "fingerprint");
-	if (form_hex(hex, sizeof(theirs), theirs) < 0 ||
-	    memcmp(theirs, print, sizeof(theirs)) != 0)
+	if (form_hex(hex, sizeof(theirs), theirs) < 0 || memcmp(theirs, print, sizeof(theirs)) != 0)
 		return fault_set(f, ERR_AUTH,
 				 "the guardian has enrolled other keys than this host's; have its"
 				 " admin revoke them and look after it");
@@ -154,10 +153,11 @@ static int enrol_tpm(struct remote *r, const char *tcti, struct enrolment *e,
 		return rc;
 	rc = hosttpm_identity(t, &id, f);
 	if (rc >= 0 && id.n_certs == 0)
-		rc = fault_set(f, -ENOENT,
-			       "this TPM has no certificate of its maker, so a guardian cannot tell"
-			       " it from a program: --host-key-only enrols without it, for VMs whose"
-			       " owners are content with that");
+		rc = fault_set(
+			f, -ENOENT,
+			"this TPM has no certificate of its maker, so a guardian cannot tell"
+			" it from a program: --host-key-only enrols without it, for VMs whose"
+			" owners are content with that");
 	if (rc >= 0) {
 		e->ek_pub = (struct blob){ id.ek_pub.data, id.ek_pub.len };
 		e->ak_pub = (struct blob){ id.ak_pub.data, id.ak_pub.len };
@@ -234,7 +234,8 @@ int cmd_host_enrol(int argc, char **argv, struct fault *f)
 	if (rc < 0)
 		return fault_set(f, ERR_USAGE, "%s", err_text(rc));
 	if (geteuid() != 0)
-		return fault_set(f, -EPERM, "host enrol: only root can use this host's TPM and key");
+		return fault_set(f, -EPERM,
+				 "host enrol: only root can use this host's TPM and key");
 	setenv("TSS2_LOG", "all+NONE", 0);
 	rc = remote_open(o.guardian, PATH_HOST_KEY, "host enrol", &r, f);
 	if (rc >= 0)
