@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What admins ask. */
+#include <errno.h>
+#include <string.h>
+
+#include "guardian/admin.h"
+#include "guardian/policy.h"
+#include "guardian/service_form.h"
+
+/* Looking needs an admin's certificate, a reviewer's is enough; deciding is admin.h's to check. */
+static int may_look(struct call *c)
+{
+	struct store_admin a;
+	int rc = store_admin_find(c->g->store, c->q->peer, &a, &c->why.fault);
+	return refuse_failed(&c->why, rc == -ENOENT ? "admin.unknown" : "guardian.store", rc);
+}
+
+static int done(struct call *c)
+{
+	return call_answer(c, json_pack("{s:s}", "status", "done"));
+}
+
+static int list_host(const struct store_host *h, void *arg)
+{
+	uint8_t print[STORE_FINGERPRINT_BYTES];
+	int rc = store_host_fingerprint(h, print);
+	if (rc < 0)
+		return rc;
+	json_t *j = json_pack("{s:o,s:s,s:s,s:s,s:o,s:I,s:s}", "id", service_id(h->id), "name",
+			      h->name, "state", store_host_state_name(h->state), "mode",
+			      store_host_mode_name(h->mode), "fingerprint",
+			      service_hex(print, sizeof(print)), "enrolled",
+			      (json_int_t)h->enrolled, "approved_by", h->decided_by);
+	return json_array_append_new(arg, j) < 0 ? -ENOMEM : 0;
+}
+
+int service_hosts(struct call *c)
+{
+	CLEANUP_JSON json_t *list = json_array();
+	int rc = may_look(c);
+	if (rc < 0)
+		return rc;
+	rc = store_host_each(c->g->store, list_host, list, &c->why.fault);
+	if (rc < 0)
+		return refuse_failed(&c->why, "guardian.store", rc);
+	return call_answer(c, json_pack("{s:O}", "hosts", list));
+}
+
+int service_approve(struct call *c)
+{
+	uint8_t id[UUID_BYTES], print[STORE_FINGERPRINT_BYTES];
+	int rc = CALL_MEMBERS(c, "id", "fingerprint");
+	if (rc >= 0)
+		rc = call_id(c, "id", id);
+	if (rc >= 0)
+		rc = call_fingerprint(c, "fingerprint", print);
+	if (rc >= 0)
+		rc = admin_approve(c->g, c->q->peer, id, print, c->now, &c->why);
+	return rc < 0 ? rc : done(c);
+}
+
+static int move(struct call *c, int (*decide)(const struct guardian *g,
+					      const uint8_t by[static STORE_FINGERPRINT_BYTES],
+					      const uint8_t id[static UUID_BYTES], int64_t now,
+					      struct refusal *why))
+{
+	uint8_t id[UUID_BYTES];
+	int rc = CALL_MEMBERS(c, "id");
+	if (rc >= 0)
+		rc = call_id(c, "id", id);
+	if (rc >= 0)
+		rc = decide(c->g, c->q->peer, id, c->now, &c->why);
+	return rc < 0 ? rc : done(c);
+}
+
+int service_revoke(struct call *c)
+{
+	return move(c, admin_revoke);
+}
+
+int service_replace(struct call *c)
+{
+	return move(c, admin_replace);
+}
+
+int service_policy(struct call *c)
+{
+	int64_t generation = 0, floor = 0;
+	CLEANUP_BUF struct buf text = BUF_INIT(STORE_POLICY_MAX);
+	CLEANUP_JSON json_t *policy = NULL;
+	int rc = may_look(c);
+	if (rc < 0)
+		return rc;
+	rc = store_policy_latest(c->g->store, &generation, &text, &c->why.fault);
+	if (rc < 0)
+		return refuse_failed(&c->why, rc == -ENOENT ? "guardian.policy" : "guardian.store",
+				     rc);
+	rc = store_floor(c->g->store, &floor, &c->why.fault);
+	if (rc >= 0)
+		rc = strict_json((const char *)text.data, text.len, "the policy", &policy,
+				 &c->why.fault);
+	if (rc < 0)
+		return refuse_failed(&c->why, "guardian.store", rc);
+	return call_answer(c, json_pack("{s:I,s:I,s:O}", "generation", (json_int_t)generation,
+					"floor", (json_int_t)floor, "policy", policy));
+}
+
+static void cleanup_policy(struct policy **p)
+{
+	policy_free(*p);
+}
+
+int service_policy_set(struct call *c)
+{
+	int64_t generation = 0;
+	CLEANUP(cleanup_policy) struct policy *p = NULL;
+	CLEANUP_BUF struct buf text = BUF_INIT(STORE_POLICY_MAX);
+	int rc = CALL_MEMBERS(c, "policy", "at_once");
+	if (rc < 0)
+		return rc;
+	const json_t *at_once = json_object_get(c->in, "at_once");
+	if (!json_is_boolean(at_once))
+		return refuse(&c->why, "request.format", ERR_FORMAT,
+			      "\"at_once\" is not true or false");
+	char *said = json_dumps(json_object_get(c->in, "policy"), JSON_COMPACT | JSON_SORT_KEYS);
+	rc = said ? policy_parse(said, strlen(said), &p, &c->why.fault)
+		  : fault_set(&c->why.fault, ERR_FORMAT, "\"policy\" is no policy");
+	free(said);
+	/* What is kept is the one encoding. */
+	if (rc >= 0)
+		rc = policy_text(p, &text, &c->why.fault);
+	if (rc < 0)
+		return refuse_failed(&c->why, "request.format", rc);
+	rc = admin_policy(c->g, c->q->peer, (const char *)text.data, text.len,
+			  json_is_true(at_once), c->now, &generation, &c->why);
+	if (rc < 0)
+		return rc;
+	return call_answer(c, json_pack("{s:I}", "generation", (json_int_t)generation));
+}
+
+static int list_record(int64_t seq, const char *statement, size_t n, void *arg)
+{
+	(void)seq;
+	return json_array_append_new(arg, json_stringn(statement, n)) < 0 ? -ENOMEM : 0;
+}
+
+/* "vm=UUID", and "&from=N" if it is wanted: from 1, without leading zeros. */
+static int read_log_query(struct call *c, uint8_t vm[static UUID_BYTES], int64_t *from)
+{
+	char id[UUID_TEXT_SIZE] = "";
+	const char *at = strchr(c->q->path, '?');
+	int ok = at && strncmp(at, "?vm=", 4) == 0 && strlen(at + 4) >= UUID_TEXT_SIZE - 1;
+	*from = 1;
+	if (ok) {
+		memcpy(id, at + 4, UUID_TEXT_SIZE - 1);
+		at += 4 + UUID_TEXT_SIZE - 1;
+		ok = service_uuid(id, vm) >= 0;
+	}
+	if (ok && *at) {
+		size_t digits = strspn(at + (strncmp(at, "&from=", 6) == 0 ? 6 : 0), "0123456789");
+		ok = strncmp(at, "&from=", 6) == 0 && digits > 0 && digits <= 18 && at[6] != '0' &&
+		     at[6 + digits] == 0;
+		*from = ok ? strtoll(at + 6, NULL, 10) : 1;
+	}
+	return ok ? 0
+		  : refuse(&c->why, "request.format", ERR_FORMAT,
+			   "the query is not vm=UUID, or vm=UUID&from=NUMBER");
+}
+
+int service_log(struct call *c)
+{
+	uint8_t vm[UUID_BYTES];
+	int64_t from;
+	CLEANUP_JSON json_t *list = json_array();
+	int rc = may_look(c);
+	if (rc >= 0)
+		rc = read_log_query(c, vm, &from);
+	if (rc < 0)
+		return rc;
+	rc = store_log_each(c->g->store, vm, from, SERVICE_LOG_RECORDS, list_record, list,
+			    &c->why.fault);
+	if (rc < 0)
+		return refuse_failed(&c->why, "guardian.store", rc);
+	return call_answer(c, json_pack("{s:O}", "records", list));
+}
+
+static const char *role_name(enum store_role role)
+{
+	return role == STORE_ADMIN ? "admin" : "reviewer";
+}
+
+static int list_admin(const struct store_admin *a, void *arg)
+{
+	json_t *j = json_pack("{s:s,s:s,s:o,s:I}", "name", a->name, "role", role_name(a->role),
+			      "fingerprint", service_hex(a->fingerprint, sizeof(a->fingerprint)),
+			      "added", (json_int_t)a->added);
+	return json_array_append_new(arg, j) < 0 ? -ENOMEM : 0;
+}
+
+int service_admins(struct call *c)
+{
+	CLEANUP_JSON json_t *list = json_array();
+	int rc = may_look(c);
+	if (rc < 0)
+		return rc;
+	rc = store_admin_each(c->g->store, list_admin, list, &c->why.fault);
+	if (rc < 0)
+		return refuse_failed(&c->why, "guardian.store", rc);
+	return call_answer(c, json_pack("{s:O}", "admins", list));
+}
+
+/* A name into an array that it is known to fit. */
+static int read_name(struct call *c, char out[static STORE_NAME_MAX])
+{
+	const char *name;
+	int rc = call_text(c, "name", &name);
+	if (rc >= 0)
+		rc = refuse_failed(&c->why, "request.format",
+				   store_name_check(name, &c->why.fault));
+	if (rc >= 0)
+		memcpy(out, name, strlen(name) + 1);
+	return rc;
+}
+
+int service_admin_add(struct call *c)
+{
+	struct store_admin a = { .added = c->now };
+	const char *role;
+	int rc = CALL_MEMBERS(c, "name", "role", "fingerprint");
+	if (rc >= 0)
+		rc = read_name(c, a.name);
+	if (rc >= 0)
+		rc = call_text(c, "role", &role);
+	if (rc >= 0)
+		rc = call_fingerprint(c, "fingerprint", a.fingerprint);
+	if (rc < 0)
+		return rc;
+	if (strcmp(role, role_name(STORE_REVIEWER)) == 0)
+		a.role = STORE_REVIEWER;
+	else if (strcmp(role, role_name(STORE_ADMIN)) != 0)
+		return refuse(&c->why, "request.format", ERR_FORMAT,
+			      "\"role\" is not \"admin\" or \"reviewer\"");
+	rc = admin_add(c->g, c->q->peer, &a, c->now, &c->why);
+	return rc < 0 ? rc : done(c);
+}
+
+int service_admin_remove(struct call *c)
+{
+	char name[STORE_NAME_MAX];
+	int rc = CALL_MEMBERS(c, "name");
+	if (rc >= 0)
+		rc = read_name(c, name);
+	if (rc >= 0)
+		rc = admin_remove(c->g, c->q->peer, name, c->now, &c->why);
+	return rc < 0 ? rc : done(c);
+}
