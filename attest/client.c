@@ -246,7 +246,7 @@ int client_findings(const json_t *list, struct findings *out, struct fault *f)
 	json_array_foreach(list, i, at)
 	{
 		const char *id = known_id(strict_text(at, "id"));
-		const char *word = strict_text(at, "verdict"), *text = strict_text(at, "evidence");
+		const char *word = strict_text(at, "verdict"), *text = strict_text(at, "text");
 		for (w = 0; word && w < 3 && strcmp(WORDS[w].word, word) != 0; w++)
 			;
 		if (!id || !word || !text || w == 3)
