@@ -28,6 +28,7 @@ enum way {
 	ANSWERS,    /* with STATUS and BODY */
 	HANGS_UP,   /* when it has the request */
 	IS_SILENT,  /* never says a word of TLS */
+	STALLS,	    /* when it has the request */
 	NEVER_ENDS, /* its answer */
 	REDIRECTS,  /* to itself */
 	HEADS_FOREVER,
@@ -100,6 +101,10 @@ static void answer(struct server *s, SSL *ssl)
 			 "Content-Length: 0\r\n\r\n",
 			 s->port);
 		say(ssl, head);
+		break;
+	case STALLS:
+		while (!s->stop)
+			usleep(20000);
 		break;
 	case HANGS_UP:
 	case IS_SILENT:
@@ -437,21 +442,27 @@ static void test_pin(void **state)
 	stop(&s[0]);
 }
 
+/* It is one for all guardians, from the first to the last byte. */
 static void test_deadline(void **state)
 {
-	struct server s[2];
-	struct fixture t;
 	(void)state;
-	start(&s[0], IS_SILENT, 0, NULL);
-	start(&s[1], IS_SILENT, 0, NULL);
-	open_client(&t, (struct server *[]){ &s[0], &s[1] }, 2, 700);
-	int64_t began = clock_ms();
-	assert_int_equal(ask(&t, "{}", CLIENT_ONCE), -ETIMEDOUT);
-	int64_t took = clock_ms() - began;
-	assert_in_range(took, 600, 3000);
-	close_client(&t);
-	stop(&s[0]);
-	stop(&s[1]);
+	for (int stalls = 0; stalls < 2; stalls++) {
+		struct server s[2];
+		struct fixture t;
+		start(&s[0], stalls ? STALLS : IS_SILENT, 0, NULL);
+		start(&s[1], stalls ? STALLS : IS_SILENT, 0, NULL);
+		open_client(&t, (struct server *[]){ &s[0], &s[1] }, 2, 700);
+		int64_t began = clock_ms();
+		assert_true(ask(&t, "{}", CLIENT_REPEATABLE) < 0);
+		int64_t took = clock_ms() - began;
+		assert_in_range(took, 600, 3000);
+		assert_non_null(strstr(t.f.text, "took too long"));
+		assert_int_equal(s[0].requests, stalls);
+		assert_int_equal(s[1].requests, 0);
+		close_client(&t);
+		stop(&s[0]);
+		stop(&s[1]);
+	}
 }
 
 static void test_bad_answers(void **state)
@@ -564,11 +575,12 @@ static void test_renewal(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_urls),	    cmocka_unit_test(test_asks),
-		cmocka_unit_test(test_refusal),	    cmocka_unit_test(test_next_one),
-		cmocka_unit_test(test_unreachable), cmocka_unit_test(test_pin),
-		cmocka_unit_test(test_deadline),    cmocka_unit_test(test_bad_answers),
-		cmocka_unit_test(test_environment), cmocka_unit_test(test_public_key),
+		/* First: libcurl looks into the environment when it starts. */
+		cmocka_unit_test(test_environment), cmocka_unit_test(test_urls),
+		cmocka_unit_test(test_asks),	    cmocka_unit_test(test_refusal),
+		cmocka_unit_test(test_next_one),    cmocka_unit_test(test_unreachable),
+		cmocka_unit_test(test_pin),	    cmocka_unit_test(test_deadline),
+		cmocka_unit_test(test_bad_answers), cmocka_unit_test(test_public_key),
 		cmocka_unit_test(test_renewal),
 	};
 	signal(SIGPIPE, SIG_IGN);
