@@ -54,7 +54,7 @@ static int check_peer(X509 *cert, int64_t now, uint8_t out[static TLS_FINGERPRIN
 {
 	time_t at = (time_t)now;
 	EVP_PKEY *key = X509_get0_pubkey(cert);
-	if (!is_p256(key))
+	if (!is_p256(key) || X509_get_signature_nid(cert) != NID_ecdsa_with_SHA256)
 		return ERR_FORMAT;
 	if (X509_verify(cert, key) != 1)
 		return ERR_AUTH;
@@ -177,4 +177,10 @@ int tls_peer(const struct ssl_st *ssl, uint8_t out[static TLS_FINGERPRINT_BYTES]
 			     ? SSL_get0_peer_certificate(ssl)
 			     : NULL;
 	return cert ? fingerprint(X509_get0_pubkey(cert), out) : ERR_STATE;
+}
+
+void tls_end(struct ssl_st *ssl)
+{
+	(void)SSL_shutdown(ssl);
+	ERR_clear_error();
 }

@@ -4,9 +4,9 @@
  *
  * The server's certificate is made from its key at each start, self-signed: clients pin the key. A
  * client must show a certificate that it signed itself; any is taken that is one certificate of a
- * P-256 key, valid now, with a right signature.  Who that is, and what he may do, is decided by
- * tls_peer()'s fingerprint and nothing else in the certificate.  Sessions are not resumed, so that
- * each connection shows its certificate.
+ * P-256 key, valid now, with a right signature over SHA-256.  Who that is, and what he may do, is
+ * decided by tls_peer()'s fingerprint and nothing else in the certificate.  Sessions are not
+ * resumed, so that each connection shows its certificate.
  *
  * May be used by: guardian/.  After tls_server_new() no file is opened.
  */
@@ -47,5 +47,9 @@ struct ssl_st *tls_session(const struct tls_server *t);
 /* Whose certificate the finished handshake of SSL has shown.  ERR_STATE before its end, ERR_CRYPTO.
  */
 int tls_peer(const struct ssl_st *ssl, uint8_t out[static TLS_FINGERPRINT_BYTES]) MUST_CHECK;
+
+/* Tell the peer that nothing follows, if the connection still takes it.  What the peer sends can
+ * still be read. */
+void tls_end(struct ssl_st *ssl);
 
 #endif

@@ -138,6 +138,24 @@ int phases_enter(uid_t uid, const struct isolation *isolation, struct fault *f)
 	return rc;
 }
 
+int phases_stay(struct fault *f)
+{
+	/* Whoever has no privilege cannot lock securebits, and need not. */
+	int rc = geteuid() == 0 ? caps_bound(f) : 0;
+	if (rc >= 0)
+		rc = caps_drop(f);
+	if (rc < 0)
+		return rc;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return fault_set(f, -errno, "no_new_privs: %s", err_text(-errno));
+	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1 || prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
+		return fault_set(f, ERR_STATE, "no_new_privs or dumpable are not as set");
+	rc = geteuid() == 0 ? caps_check(f) : 0;
+	if (rc >= 0)
+		entered = 1;
+	return rc;
+}
+
 int phases_follow_parent(pid_t parent, struct fault *f)
 {
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)

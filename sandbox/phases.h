@@ -29,7 +29,9 @@
  * - seal: the system call allow-list, in every thread.  Yields the token event loops ask for.
  *   Must not be followed by anything that sets up: next comes the first byte of a guest.
  *
- * May be used by: worker/ programs, once each and in this order; tests.
+ * A guardian's processes pass through begin, kernel, files, enter (or stay) and seal.
+ *
+ * May be used by: worker/ and guardian/ programs, once each and in this order; tests.
  */
 #ifndef SHIELDVM_SANDBOX_PHASES_H
 #define SHIELDVM_SANDBOX_PHASES_H
@@ -66,6 +68,13 @@ int phases_early(int keep_fd, struct fault *f) MUST_CHECK;
 int phases_enter(uid_t uid, const struct isolation *isolation, struct fault *f) MUST_CHECK;
 
 /*
+ * Phase enter of a process that keeps its uid, because it has files of its own: without any
+ * capability, with locked securebits and no_new_privs; then look at the result.  On failure the
+ * process is in between and must end.
+ */
+int phases_stay(struct fault *f) MUST_CHECK;
+
+/*
  * Ask the kernel to SIGKILL this process when PARENT, which must be its parent, dies.  After
  * phases_enter(): a change of uid forgets it.  ERR_STATE if PARENT is gone already; across PID
  * namespaces that cannot be told, and the caller looks for it in another way (the worker: the
@@ -79,7 +88,9 @@ struct sealed;
 /* What a process may still do once sealed; the tables are in sandbox/filter_*.c. */
 struct filter;
 extern const struct filter filter_worker, filter_broker, filter_guard, filter_swtpm;
-extern const struct filter filter_calls; /* what worker and swtpm share; not to be loaded alone */
+extern const struct filter filter_front, filter_keeper, filter_verifier;
+extern const struct filter filter_memory; /* what those three share; not to be loaded alone */
+extern const struct filter filter_calls;  /* what worker and swtpm share; not to be loaded alone */
 
 /*
  * Phase seal: load FILTER into every thread (KILL_PROCESS for what it does not list) and hand out

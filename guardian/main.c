@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * shieldvm-guardian: judges the health of hosts and certifies it (docs/man/shieldvm-guardian.8).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/paths.h"
+#include "crypto/init.h"
+#include "guardian/setup.h"
+#include "guardian/supervise.h"
+
+#define LISTEN_HOSTS  "[::]:8787"
+#define LISTEN_ADMINS "[::]:8788"
+#define BACKLOG	      1024
+#define ADDRESS_MAX   256
+
+static const char HELP[] =
+	"usage: shieldvm-guardian init [--state DIR] [--admin PUB.jwk [--admin-name NAME]]\n"
+	"       shieldvm-guardian run [--state DIR] [--listen ADDR:PORT]\n"
+	"                             [--admin-listen ADDR:PORT] [--ek-ca FILE]\n"
+	"\n"
+	"A guardian looks into what hosts measured of themselves and certifies those that are\n"
+	"healthy.  `init` makes its keys and database, once, and prints what hosts and admins\n"
+	"need to know it by; `run` serves until SIGTERM.\n"
+	"  --state DIR               instead of " PATH_GUARDIAN_STATE "\n"
+	"  --admin PUB.jwk           public key of an admin: shieldvm key new makes one\n"
+	"  --admin-name NAME         his name in the release log, instead of \"admin\"\n"
+	"  --listen ADDR:PORT        for hosts, instead of " LISTEN_HOSTS "\n"
+	"  --admin-listen ADDR:PORT  for admins, instead of " LISTEN_ADMINS "\n"
+	"  --ek-ca FILE              certificates of the TPM makers that are trusted (PEM); "
+	"without\n"
+	"                            it no host with a TPM can enrol\n"
+	"Exit status: 0 done, 1 refused, 2 wrong arguments, 3 environment.\n";
+
+struct options {
+	const char *state, *admin, *admin_name, *listen, *admin_listen, *ek_ca;
+};
+
+enum option_id {
+	OPT_STATE = 1,
+	OPT_ADMIN,
+	OPT_ADMIN_NAME,
+	OPT_LISTEN,
+	OPT_ADMIN_LISTEN,
+	OPT_EK_CA
+};
+
+/* 1 if help was asked for. */
+static int parse(int argc, char **argv, int running, struct options *o, struct fault *f)
+{
+	static const struct option OPTIONS[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ "state", required_argument, NULL, OPT_STATE },
+		{ "admin", required_argument, NULL, OPT_ADMIN },
+		{ "admin-name", required_argument, NULL, OPT_ADMIN_NAME },
+		{ "listen", required_argument, NULL, OPT_LISTEN },
+		{ "admin-listen", required_argument, NULL, OPT_ADMIN_LISTEN },
+		{ "ek-ca", required_argument, NULL, OPT_EK_CA },
+		{ 0 },
+	};
+	const char **const values[] = { [OPT_STATE] = &o->state,
+					[OPT_ADMIN] = &o->admin,
+					[OPT_ADMIN_NAME] = &o->admin_name,
+					[OPT_LISTEN] = &o->listen,
+					[OPT_ADMIN_LISTEN] = &o->admin_listen,
+					[OPT_EK_CA] = &o->ek_ca };
+	int c;
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":h", OPTIONS, NULL)) != -1) {
+		if (c == 'h')
+			return 1;
+		if (c < OPT_STATE || c > OPT_EK_CA ||
+		    (c != OPT_STATE && running != (c >= OPT_LISTEN)))
+			return fault_set(f, ERR_USAGE,
+					 "%s: there is no option '%s', or it needs a value (see "
+					 "--help)",
+					 argv[0], argv[optind - 1]);
+		*values[c] = optarg;
+	}
+	if (optind < argc)
+		return fault_set(f, ERR_USAGE, "%s: '%s' is one argument too many (see --help)",
+				 argv[0], argv[optind]);
+	if (o->state[0] != '/')
+		return fault_set(f, ERR_USAGE, "%s: the state folder's path must be absolute",
+				 o->state);
+	return 0;
+}
+
+/* Without what the caller's environment may say. */
+static int prepare(struct fault *f)
+{
+	int rc = clearenv() == 0 ? crypto_init() : -errno;
+	umask(077);
+	/* A descriptor of the standard ones that is missing would be one of ours. */
+	for (int fd = 0; rc >= 0 && fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			rc = -errno;
+	return rc < 0 ? fault_set(f, rc, "the program cannot start: %s", err_text(rc)) : 0;
+}
+
+static int init(const struct options *o, struct fault *f)
+{
+	char path[SETUP_PATH_MAX], name[JWK_THUMBPRINT_SIZE], host[HOST_NAME_MAX + 1] = "";
+	CLEANUP_JWK struct jwk *key = NULL;
+	int rc = setup_init(o->state, o->admin, o->admin_name, (int64_t)time(NULL), f);
+	if (rc >= 0)
+		rc = setup_path(o->state, SETUP_TLS, path, f);
+	if (rc >= 0)
+		rc = jwk_read_file(path, 1, &key, f);
+	if (rc >= 0)
+		rc = jwk_thumbprint(key, name);
+	if (rc < 0 || gethostname(host, sizeof(host) - 1) < 0)
+		return fault_set(f, rc < 0 ? rc : -errno, "the guardian's key cannot be told");
+	printf("\nFor hosts:  https://%s:8787#%s\nFor admins: https://%s:8788#%s\n", host, name,
+	       host, name);
+	if (fflush(stdout) != 0)
+		return fault_set(f, -errno, "standard output: %s", err_text(-errno));
+	return 0;
+}
+
+/* "ADDR:PORT", "[ADDR]:PORT": a listening socket, or < 0. */
+static int listen_at(const char *text, struct fault *f)
+{
+	const struct addrinfo want = { .ai_family = AF_UNSPEC,
+				       .ai_socktype = SOCK_STREAM,
+				       .ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV };
+	char host[ADDRESS_MAX];
+	struct addrinfo *found = NULL;
+	const char *colon = strrchr(text, ':');
+	size_t n = colon ? (size_t)(colon - text) : 0, skip = text[0] == '[';
+	if (n <= 2 * skip || n >= sizeof(host) || (skip && text[n - 1] != ']'))
+		return fault_set(f, ERR_USAGE, "%s is not ADDR:PORT", text);
+	memcpy(host, text + skip, n - 2 * skip);
+	host[n - 2 * skip] = '\0';
+	if (getaddrinfo(host, colon + 1, &want, &found) != 0)
+		return fault_set(f, ERR_USAGE, "%s is not ADDR:PORT, both as numbers", text);
+	int on = 1;
+	int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0 &&
+	    (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+	     bind(fd, found->ai_addr, found->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0)) {
+		int rc = -errno;
+		fd_close(&fd);
+		errno = -rc;
+	}
+	int rc = fd < 0 ? fault_set(f, -errno, "%s: %s", text, err_text(-errno)) : fd;
+	freeaddrinfo(found);
+	return rc;
+}
+
+static int run(const struct options *o, struct fault *f)
+{
+	CLEANUP_FD int hosts = listen_at(o->listen, f);
+	if (hosts < 0)
+		return hosts;
+	CLEANUP_FD int admins = listen_at(o->admin_listen, f);
+	if (admins < 0)
+		return admins;
+	const struct supervise s = { o->state, o->ek_ca, { hosts, admins } };
+	log_open(STDERR_FILENO, "shieldvm-guardian", LOG_LEVEL_INFO);
+	return supervise_run(&s, f);
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = { .state = PATH_GUARDIAN_STATE,
+			     .admin_name = "admin",
+			     .listen = LISTEN_HOSTS,
+			     .admin_listen = LISTEN_ADMINS };
+	struct fault f = { 0 };
+	const char *command = argc > 1 ? argv[1] : "";
+	int running = strcmp(command, "run") == 0;
+	int rc;
+	if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0)
+		rc = 1;
+	else if (!running && strcmp(command, "init") != 0)
+		rc = fault_set(&f, ERR_USAGE, "say what to do: init or run (see --help)");
+	else
+		rc = parse(argc - 1, argv + 1, running, &o, &f);
+	if (rc == 1)
+		return fputs(HELP, stdout) < 0 || fflush(stdout) != 0 ? EXIT_ENVIRONMENT
+								      : EXIT_DONE;
+	if (rc >= 0)
+		rc = prepare(&f);
+	if (rc >= 0)
+		rc = running ? run(&o, &f) : init(&o, &f);
+	if (rc >= 0)
+		return EXIT_DONE;
+	fprintf(stderr, "shieldvm-guardian: %s\n", f.text);
+	return err_exit_code(rc);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The guardian's state folder: the CA of health certificates, the keys of log, challenges and TLS,
+ * the database.  Each is made once and then kept.
+ *
+ * May be used by: guardian/main.c, and its keeper before it is confined.
+ */
+#ifndef SHIELDVM_GUARDIAN_SETUP_H
+#define SHIELDVM_GUARDIAN_SETUP_H
+
+#include "guardian/guardian.h"
+
+#define SETUP_PATH_MAX 4096
+
+/* Files in the folder. */
+#define SETUP_CA       "ca"
+#define SETUP_LOG      "log.jwk"
+#define SETUP_MAC      "mac.key"
+#define SETUP_TLS      "tls.jwk"
+#define SETUP_DB       "guardian.db"
+
+/* Write FOLDER/NAME; ERR_USAGE if FOLDER is not absolute or too long. */
+int setup_path(const char *folder, const char *name, char out[static SETUP_PATH_MAX],
+	       struct fault *f) MUST_CHECK;
+
+/*
+ * Make what is missing in FOLDER; the folder too, for its owner only.  ADMIN_KEY (a public JWK's
+ * path) becomes the admin ADMIN_NAME, unless it is one already; NULL: nobody does.  Tells on
+ * standard output what was made and what was there.  ERR_POLICY if others may look into FOLDER;
+ * the errors of what makes each.  What was made before a failure stays, and is kept the next time.
+ */
+int setup_init(const char *folder, const char *admin_key, const char *admin_name, int64_t now,
+	       struct fault *f) MUST_CHECK;
+
+/* Open all of FOLDER but the TLS key, and the roots in EK_CA (PEM; NULL: none), into OUT. */
+struct setup {
+	struct guardian g;
+	struct healthca *ca;
+	struct jwk *log_key;
+	struct ekcert_roots *roots;
+};
+int setup_open(const char *folder, const char *ek_ca, struct setup *out,
+	       struct fault *f) MUST_CHECK;
+void setup_done(struct setup *s);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a guardian's sealed processes may do.  The verifier computes; the front talks over what it
+ * holds and accepts; the keeper has its database's files.
+ */
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include "sandbox/filter.h"
+#include "sandbox/phases.h"
+
+static const struct filter_row memory[] = {
+	ALLOW(brk, "malloc(3)"),
+	ALLOW_IF(mmap, "malloc(3): large pieces", HAS(2, PROT_EXEC, 0),
+		 IS(3, MAP_PRIVATE | MAP_ANONYMOUS)),
+	ALLOW(munmap, "the same, given back"),
+	ALLOW_IF(mremap, "realloc(3)", IS(3, MREMAP_MAYMOVE)),
+	RARE_IF(madvise, "free(3)", "allocators of other C libraries", IS(2, MADV_DONTNEED)),
+	ALLOW(getrandom, "libcrypto's generator"),
+	RARE(futex, "locks of the C library and libcrypto", "one thread does not wait for itself"),
+	RARE(clock_gettime, "deadlines and log lines", "machines whose clock the vDSO cannot read"),
+	ALLOW(getpid, "log lines; libcrypto looks for a fork(2)"),
+	ALLOW(poll, "waits for its links"),
+	ALLOW(write, "log lines"),
+	ALLOW(recvfrom, "its links"),
+	ALLOW_IF(sendto, "the same: no address", IS(4, 0)),
+	ALLOW(exit_group, "the end"),
+	RARE(restart_syscall, "after SIGSTOP and SIGCONT", "nobody stops it"),
+};
+const struct filter filter_memory = { "memory", memory, sizeof(memory) / sizeof(memory[0]) };
+
+const struct filter filter_verifier = { "verifier", NULL, 0, &filter_memory };
+
+static const struct filter_row front[] = {
+	ALLOW(epoll_wait, "event loop"),
+	ALLOW(epoll_ctl, "connections that come and go"),
+	ALLOW_IF(accept4, "connections of hosts and admins", IS(3, SOCK_NONBLOCK | SOCK_CLOEXEC)),
+	ALLOW(read, "TLS records"),
+	ALLOW(readv, "the keeper's answers"),
+	ALLOW(writev, "requests to the keeper"),
+	ALLOW(close, "connections that have ended"),
+	ALLOW(shutdown, "the same"),
+	ALLOW_IF(ioctl, "how much the keeper has sent", IS(1, FIONREAD)),
+	ALLOW_IF(fcntl, "connections do not block", IS(1, F_GETFL)),
+	ALLOW_IF(fcntl, "the same, not O_ASYNC", IS(1, F_SETFL), HAS(2, O_ASYNC, 0)),
+	ALLOW_IF(getsockopt, "how a connection ended", IS(1, SOL_SOCKET), IS(2, SO_ERROR)),
+	ALLOW_IF(setsockopt, "a peer that is gone shows", IS(1, SOL_SOCKET), IS(2, SO_KEEPALIVE)),
+	ALLOW_IF(setsockopt, "answers do not wait", IS(1, IPPROTO_TCP), IS(2, TCP_NODELAY)),
+};
+const struct filter filter_front = { "front", front, sizeof(front) / sizeof(front[0]),
+				     &filter_memory };
+
+static const struct filter_row keeper[] = {
+	ALLOW(recvmsg, "its links' ends, from the parent"),
+	ALLOW(sendmsg, "to the parent: the verifier is of no more use"),
+	ALLOW_IF(openat, "the database, its log; SQLite opens anew when another guardian wrote",
+		 HAS(2, O_PATH | O_TMPFILE, 0)),
+	ALLOW(read, "a key's file"),
+	ALLOW(pread64, "the database"),
+	ALLOW(pwrite64, "the same"),
+	ALLOW(lseek, "the same"),
+	ALLOW(ftruncate, "its log"),
+	ALLOW(fdatasync, "a decision counts when it is durable"),
+	ALLOW(fsync, "the same"),
+	ALLOW(close, "its files; links that have ended"),
+	ALLOW_IF(fcntl, "locks of the database", IS(1, F_GETLK)),
+	ALLOW_IF(fcntl, "the same", IS(1, F_SETLK)),
+	ALLOW_IF(fcntl, "its files are its own", IS(1, F_GETFD)),
+	ALLOW_IF(fcntl, "the same", IS(1, F_SETFD), IS(2, FD_CLOEXEC)),
+	ALLOW_IF(mmap, "the index of the database's log", HAS(2, PROT_EXEC, 0), IS(3, MAP_SHARED)),
+	ALLOW(newfstatat, "stat(3): is it still the same file?"),
+	RARE(fstat, "the same", "C libraries before 2.33"),
+	ALLOW_IF(access, "is there a journal of a crash?", HAS(1, ~7ULL, 0)),
+	ALLOW(unlink, "the database's log, when the last guardian ends"),
+	ALLOW(geteuid, "whose files they are"),
+	RARE_IF(clock_nanosleep, "a database that another guardian has locked", "one guardian",
+		IS(1, 0)),
+};
+const struct filter filter_keeper = { "keeper", keeper, sizeof(keeper) / sizeof(keeper[0]),
+				      &filter_memory };
