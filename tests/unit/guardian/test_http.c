@@ -58,7 +58,7 @@ static void test_bad(void **state)
 		{ "GET /v1/info HTTP/2\r\nHost: x\r\n\r\n", ERR_VERSION },
 		{ "GET /v1/info\r\nHost: x\r\n\r\n", ERR_FORMAT },
 		{ "GET  /v1/info HTTP/1.1\r\nHost: x\r\n\r\n", ERR_FORMAT },
-		{ "GET /v1/info HTTP/1.1 \r\nHost: x\r\n\r\n", ERR_FORMAT },
+		{ "GET /v1/info HTTP/1.1 \r\nHost: x\r\n\r\n", ERR_VERSION },
 		{ "GET http://x/ HTTP/1.1\r\nHost: x\r\n\r\n", ERR_FORMAT },
 		{ "GET /%2f HTTP/1.1\r\nHost: x\r\n\r\n", ERR_FORMAT },
 		{ "get /v1/info HTTP/1.1\r\nHost: x\r\n\r\n", ERR_PURPOSE },
