@@ -7,6 +7,7 @@ set -u -o pipefail
 shieldvm=$(realpath "$1")
 guardian=$(realpath "$2")
 maker=$(realpath "$(dirname "$0")/attest_log.py")
+liar=$(realpath "$(dirname "$0")/guardian_liar.py")
 for tool in swtpm swtpm_setup tpm2_pcrextend jq python3 ip openssl pgrep; do
 	command -v "$tool" >/dev/null && continue
 	echo "skipped: $tool is missing"
@@ -320,6 +321,24 @@ attest alpha 1 'another key'
 enrol alpha 1 'another key'
 admin 1 'another key' host list
 urls=$hosts_url,$second attest alpha 0 '127.0.0.1:8797 certifies'
+
+# One with the right key that lies: the host works out for itself what it gets and what an admin compares.
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=other -keyout ca.key -out ca.pem 2>/dev/null
+mkdir liar foreign
+python3 "$liar" 8807 state/ca/ca.pem cert.der "$work/liar" &
+guardians[liar]=$!
+python3 "$liar" 8817 ca.pem cert.der "$work/foreign" &
+guardians[foreign]=$!
+for _ in $(seq 100); do
+	[ -s liar/pin ] && [ -s foreign/pin ] && break
+	sleep 0.1
+done
+lies=https://127.0.0.1:8807#$(cat liar/pin)
+on gamma 1 "other keys than this host's" host enrol --guardian "$lies" --name gamma --host-key-only
+urls=$lies attest alpha 1 "another key than this host's" -o none.der
+urls=$lies attest beta 1 'the certificate that the guardian sent'
+urls=https://127.0.0.1:8817#$(cat foreign/pin) attest alpha 1 'the certificate that the guardian sent' -o none.der
+check 'nothing of theirs is kept' test ! -e none.der
 
 # A policy at once.
 admins_url=https://127.0.0.1:8798#$pin
