@@ -68,7 +68,8 @@ static inline void cleanup_store_decision(struct store **s)
 	store_rollback(*s);
 }
 /* On a `struct store *` that is S: what is open when the scope is left is rolled back. */
-#define STORE_DECISION(name, s) CLEANUP(cleanup_store_decision) struct store *name = (s)
+#define STORE_DECISION(name, s)                                                                    \
+	CLEANUP(cleanup_store_decision) __attribute__((unused)) struct store *name = (s)
 
 /*
  * Note that NONCE was used by HOST; it has to be remembered until EXPIRES.  -EEXIST if it was used
