@@ -234,8 +234,8 @@ static void test_another_tpms_certificate(void **state)
 	hosttpm_close(t);
 	CLEANUP_BUF struct buf pem = BUF_INIT(65536);
 	CLEANUP(cleanup_ekcert_roots) struct ekcert_roots *both = NULL;
-	swtpm_bed_roots(&tpm_bed, &pem);
-	swtpm_bed_roots(&second, &pem);
+	swtpm_bed_cert(&tpm_bed, "swtpm-localca-rootca-cert.pem", &pem);
+	swtpm_bed_cert(&second, "swtpm-localca-rootca-cert.pem", &pem);
 	read_issuer(&second, &its_issuer);
 	swtpm_bed_done(&second);
 	GOOD(ekcert_roots_parse((const char *)pem.data, pem.len, &both, &f));
@@ -321,7 +321,7 @@ static int start_tpm(void **state)
 	CLEANUP_BUF struct buf pem = BUF_INIT(65536);
 	swtpm_bed_open(&tpm_bed, 1);
 	swtpm_bed_start(&tpm_bed);
-	swtpm_bed_roots(&tpm_bed, &pem);
+	swtpm_bed_cert(&tpm_bed, "swtpm-localca-rootca-cert.pem", &pem);
 	if (hosttpm_open(tpm_bed.tcti, &tpm, &f) < 0 || hosttpm_identity(tpm, &identity, &f) < 0 ||
 	    ekcert_roots_parse((const char *)pem.data, pem.len, &roots, &f) < 0) {
 		fprintf(stderr, "%s\n", f.text);
