@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * shieldvm attest: a whole attestation within one process, host and guardian, so that a host's
- * operator sees beforehand what a guardian would say.
- *
- * What stands for the guardian sees of the host only what a guardian would be sent.
+ * shieldvm attest: to a guardian (cli/certify.c), or all of it within one process, host and
+ * guardian, so that a host's operator sees beforehand what a guardian would say.  What stands for
+ * the guardian there sees of the host only what a guardian would be sent.
  */
 #include "cli/attest.h"
 
@@ -24,7 +23,8 @@
 
 struct options {
 	const char *tcti, *policy, *ek_ca, *eventlog, *ima, *capture;
-	int dry_run, json;
+	const char *guardian, *certificate;
+	int dry_run, json, host_key_only;
 };
 
 static int random_bytes(void *out, size_t n, struct fault *f)
@@ -185,10 +185,29 @@ static int attest(struct hosttpm *t, struct blob ak, const struct options *o,
 	return rc;
 }
 
+/* A dry run, or a guardian: each with options of its own. */
+static int check_options(const struct options *o, struct fault *f)
+{
+	if (!o->dry_run == !o->guardian)
+		return fault_set(f, ERR_USAGE,
+				 "attest: either --dry-run or --guardian is needed (see --help)");
+	if (o->guardian && (o->policy || o->ek_ca || o->capture))
+		return fault_set(f, ERR_USAGE,
+				 "attest: --policy, --ek-ca and --capture are for --dry-run: a"
+				 " guardian has its own");
+	if (o->dry_run && (o->certificate || o->host_key_only))
+		return fault_set(f, ERR_USAGE, "attest: -o and --host-key-only are for --guardian");
+	if (o->host_key_only && (o->tcti || o->eventlog || o->ima))
+		return fault_set(f, ERR_USAGE, "attest: --host-key-only uses no TPM and no logs");
+	return 0;
+}
+
 static int read_options(int argc, char **argv, struct options *o, struct fault *f)
 {
 	static const struct option OPTIONS[] = {
 		{ "dry-run", no_argument, NULL, 'd' },
+		{ "guardian", required_argument, NULL, 'g' },
+		{ "host-key-only", no_argument, NULL, 'H' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "tcti", required_argument, NULL, 't' },
 		{ "policy", required_argument, NULL, 'p' },
@@ -196,6 +215,7 @@ static int read_options(int argc, char **argv, struct options *o, struct fault *
 		{ "eventlog", required_argument, NULL, 'e' },
 		{ "ima", required_argument, NULL, 'i' },
 		{ "capture", required_argument, NULL, 'c' },
+		{ "output", required_argument, NULL, 'o' },
 		{ "help", no_argument, NULL, OPTIONS_HELP },
 		{ 0 },
 	};
@@ -203,23 +223,22 @@ static int read_options(int argc, char **argv, struct options *o, struct fault *
 		if (c < 0 || c == OPTIONS_HELP)
 			return c;
 		const char **text = c == 't'   ? &o->tcti
+				    : c == 'g' ? &o->guardian
 				    : c == 'p' ? &o->policy
 				    : c == 'k' ? &o->ek_ca
 				    : c == 'e' ? &o->eventlog
 				    : c == 'i' ? &o->ima
 				    : c == 'c' ? &o->capture
+				    : c == 'o' ? &o->certificate
 					       : NULL;
 		if (text)
 			*text = optarg;
 		o->dry_run |= c == 'd';
+		o->host_key_only |= c == 'H';
 		o->json |= c == 'j';
 	}
 	int rc = options_operands(argc, argv, 0, "", f);
-	if (rc >= 0 && !o->dry_run)
-		return fault_set(f, ERR_USAGE,
-				 "attest: --dry-run is missing: there is no other way yet (see"
-				 " --help)");
-	return rc;
+	return rc < 0 ? rc : check_options(o, f);
 }
 
 static int attest_all(const struct options *o, const struct policy *policy, struct findings *out,
@@ -250,6 +269,11 @@ int cmd_attest(int argc, char **argv, struct fault *f)
 		return rc;
 	/* The TSS2 libraries log to standard error what they return as well. */
 	setenv("TSS2_LOG", "all+NONE", 0);
+	if (o.guardian) {
+		struct attest_remote remote = { o.guardian,    o.tcti,		o.eventlog, o.ima,
+						o.certificate, o.host_key_only, o.json };
+		return attest_remotely(&remote, f);
+	}
 	struct findings *findings = calloc(1, sizeof(*findings));
 	if (!findings)
 		return fault_set(f, -ENOMEM, "%s", err_text(-ENOMEM));
@@ -257,7 +281,7 @@ int cmd_attest(int argc, char **argv, struct fault *f)
 	if (rc >= 0)
 		rc = attest_all(&o, policy, findings, f);
 	if (rc >= 0)
-		rc = attest_report(findings, name, o.json, f);
+		rc = attest_report(findings, &(struct attest_by){ .policy = name }, o.json, f);
 	policy_free(policy);
 	free(findings);
 	return rc;

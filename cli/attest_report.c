@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "cli/attest.h"
 #include "cli/lint.h"
@@ -19,20 +20,46 @@ static unsigned failures(const struct findings *list)
 	return n;
 }
 
-static void print_table(const struct findings *list, const char *policy)
+/* "2026-11-23 04:05:06 UTC" */
+static void time_text(int64_t at, char out[static 32])
 {
-	printf("%-8s %-24s %s\n", "VERDICT", "FINDING", "WHAT WAS SEEN");
+	struct tm tm = { 0 };
+	time_t t = (time_t)at;
+	out[0] = '\0';
+	if (gmtime_r(&t, &tm))
+		strftime(out, 32, "%F %T UTC", &tm);
+}
+
+static void print_end(const struct findings *list, const struct attest_by *by)
+{
+	char until[32];
+	if (by->policy) {
+		printf("By %s a guardian would %s this host.\n", by->policy,
+		       failures(list) ? "refuse" : "accept");
+	} else if (by->certificate) {
+		time_text(by->certificate->not_after, until);
+		printf("%s certifies this host until %s (assurance %s, policy generation %u).\n",
+		       by->guardian, until, healthcert_assurance_name(by->certificate->assurance),
+		       by->certificate->generation);
+	} else {
+		printf("%s refuses this host (%s).\n", by->guardian, by->refused);
+	}
+}
+
+static void print_table(const struct findings *list, const struct attest_by *by)
+{
+	if (list->n > 0)
+		printf("%-8s %-24s %s\n", "VERDICT", "FINDING", "WHAT WAS SEEN");
 	for (unsigned i = 0; i < list->n; i++) {
 		const struct finding *at = &list->at[i];
 		printf("%-8s %-24s %s\n", word(at->verdict), at->id, at->evidence);
 		if (at->verdict == FINDING_FAILED)
 			printf("%-8s %-24s %s\n", "", "  what to do:", finding_remedy(at->id));
 	}
-	printf("By %s a guardian would %s this host.\n", policy,
-	       failures(list) ? "refuse" : "accept");
+	print_end(list, by);
 }
 
-static int print_json(const struct findings *list, const char *policy, struct fault *f)
+static json_t *findings_json(const struct findings *list)
 {
 	json_t *all = json_array();
 	for (unsigned i = 0; all && i < list->n; i++) {
@@ -45,20 +72,37 @@ static int print_json(const struct findings *list, const char *policy, struct fa
 			all = NULL;
 		}
 	}
-	json_t *o = all ? json_pack("{s:b, s:o, s:o}", "healthy", failures(list) == 0, "policy",
-				    lint_json_text(policy), "findings", all)
-			: NULL;
+	return all;
+}
+
+static int print_json(const struct findings *list, const struct attest_by *by, struct fault *f)
+{
+	const struct healthcert *c = by->certificate;
+	json_t *all = findings_json(list), *o = NULL;
+	if (all && by->policy)
+		o = json_pack("{s:b, s:o, s:o}", "healthy", failures(list) == 0, "policy",
+			      lint_json_text(by->policy), "findings", all);
+	else if (all && c)
+		o = json_pack("{s:b, s:s, s:{s:s, s:I, s:I, s:I}, s:o}", "healthy", 1, "guardian",
+			      by->guardian, "certificate", "assurance",
+			      healthcert_assurance_name(c->assurance), "generation",
+			      (json_int_t)c->generation, "not_before", (json_int_t)c->not_before,
+			      "not_after", (json_int_t)c->not_after, "findings", all);
+	else if (all)
+		o = json_pack("{s:b, s:s, s:s, s:o}", "healthy", 0, "guardian", by->guardian,
+			      "refused", by->refused, "findings", all);
 	return lint_json_print(o, f);
 }
 
-int attest_report(const struct findings *findings, const char *policy, int json, struct fault *f)
+int attest_report(const struct findings *findings, const struct attest_by *by, int json,
+		  struct fault *f)
 {
 	unsigned n = failures(findings);
 	int rc = 0;
 	if (json)
-		rc = print_json(findings, policy, f);
+		rc = print_json(findings, by, f);
 	else
-		print_table(findings, policy);
+		print_table(findings, by);
 	if (rc < 0 || n == 0)
 		return rc;
 	for (unsigned i = 0; i < findings->n; i++) {

@@ -223,5 +223,7 @@ int cmd_guardian_baseline(int argc, char **argv, struct fault *f)
 
 int cmd_guardian_policy(int argc, char **argv, struct fault *f)
 {
+	if (argc > 1 && (strcmp(argv[1], "push") == 0 || strcmp(argv[1], "fetch") == 0))
+		return guardian_policy_remote(argc, argv, f);
 	return run(argc, argv, POLICY_VERBS, sizeof(POLICY_VERBS) / sizeof(POLICY_VERBS[0]), f);
 }

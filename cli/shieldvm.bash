@@ -16,13 +16,15 @@ _shieldvm() {
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = audit ]; then
 		words='show verify report --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = guardian ]; then
-		words='baseline policy --help'
+		words='baseline host log policy --help'
 	elif [ "$COMP_CWORD" -eq 3 ] && [ "$command" = guardian ] && [ "$prev" = baseline ]; then
 		words='learn add remove show --help'
 	elif [ "$COMP_CWORD" -eq 3 ] && [ "$command" = guardian ] && [ "$prev" = policy ]; then
-		words='demand waive show --help'
+		words='demand waive show push fetch --help'
+	elif [ "$COMP_CWORD" -eq 3 ] && [ "$command" = guardian ] && [ "$prev" = host ]; then
+		words='list approve revoke replace --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = host ]; then
-		words='init show --help'
+		words='enrol init show --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = key ]; then
 		words='new show rewrap --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = state ]; then
@@ -41,17 +43,21 @@ _shieldvm() {
 		demand | waive) words='boot.firmware-debug boot.full boot.iommu boot.secure-boot dump.none-or-encrypted
 			kernel.ima-appraise kernel.lockdown kernel.module-signatures kernel.no-debugger
 			kernel.no-hibernation kernel.no-kdump swap.none-or-encrypted' ;;
-		--remove-host | --vm | --since | --tcti) return ;;
-		--policy | --ek-ca | --capture | --eventlog | --ima | --log | --head | --anchor | --host-key | --owner | --host | --add-host | --argv | --key | \
+		--remove-host | --vm | --since | --tcti | --guardian | --name) return ;;
+		--admin | --log-key | --policy | --ek-ca | --capture | --eventlog | --ima | --log | --head | --anchor | --host-key | --owner | --host | --add-host | --argv | --key | \
 			--protector | -o | --output) ;;
 		*)
 			case $command${COMP_WORDS[2]:+/${COMP_WORDS[2]}} in
-			attest/*) words='--dry-run --json --policy --ek-ca --capture --tcti --eventlog --ima --help' ;;
+			attest/*) words='--guardian --dry-run -o --host-key-only --json --policy --ek-ca --capture --tcti
+				--eventlog --ima --help' ;;
 			guardian/baseline) words='--kind --bank --json --policy --help' ;;
-			guardian/policy) words='--json --policy --help' ;;
+			guardian/host) words='--guardian --admin --json --help' ;;
+			guardian/log) words='--guardian --admin --log-key --head --vm --json --help' ;;
+			guardian/policy) words='--json --policy --guardian --admin --at-once -o --help' ;;
 			audit/verify) words='--json --log --head --anchor --host-key --help' ;;
 			audit/*) words='--vm --since --json --log --help' ;;
 			key/rewrap) words='--owner --add-host --remove-host --new-tpm --allow --forbid -o --help' ;;
+			host/enrol) words='--guardian --name --tcti --host-key-only --help' ;;
 			host/* | key/*) words=--help ;;
 			lint/*) words='--level --allow --json --argv --rules --help' ;;
 			shield/*) words='--owner --host --level --allow --strip -o --help' ;;

@@ -90,20 +90,36 @@ static int no_password(char *buf, int size, int rwflag, void *arg)
 	return -1;
 }
 
-int healthca_read(const char *pem, size_t n, struct healthca **out, struct fault *f)
+/* CERT is taken over, and may be NULL. */
+static int take_ca(X509 *cert, const char *form, struct healthca **out, struct fault *f)
 {
-	CLEANUP_HEALTHCA struct healthca *ca = calloc(1, sizeof(*ca));
-	CLEANUP(cleanup_bio) BIO *bio = n <= CA_PEM_MAX ? BIO_new_mem_buf(pem, (int)n) : NULL;
+	CLEANUP(cleanup_x509) X509 *owned = cert;
+	ERR_clear_error();
+	if (!cert || X509_check_ca(cert) != 1)
+		return fault_set(f, ERR_FORMAT, "not the certificate of a guardian's CA in %s",
+				 form);
+	struct healthca *ca = calloc(1, sizeof(*ca));
 	if (!ca)
 		return fault_set(f, -ENOMEM, "no memory for the guardian's CA");
-	if (bio)
-		ca->ca.cert = PEM_read_bio_X509(bio, NULL, no_password, NULL);
-	ERR_clear_error();
-	if (!ca->ca.cert || X509_check_ca(ca->ca.cert) != 1)
-		return fault_set(f, ERR_FORMAT, "not the certificate of a guardian's CA in PEM");
+	ca->ca.cert = owned;
+	owned = NULL;
 	*out = ca;
-	ca = NULL;
 	return 0;
+}
+
+int healthca_read(const char *pem, size_t n, struct healthca **out, struct fault *f)
+{
+	CLEANUP(cleanup_bio) BIO *bio = n <= CA_PEM_MAX ? BIO_new_mem_buf(pem, (int)n) : NULL;
+	return take_ca(bio ? PEM_read_bio_X509(bio, NULL, no_password, NULL) : NULL, "PEM", out, f);
+}
+
+int healthca_read_der(const uint8_t *der, size_t n, struct healthca **out, struct fault *f)
+{
+	const uint8_t *end = der;
+	CLEANUP(cleanup_x509) X509 *cert = n <= CA_PEM_MAX ? d2i_X509(NULL, &end, (long)n) : NULL;
+	if (cert && end == der + n)
+		X509_up_ref(cert);
+	return take_ca(end == der + n ? cert : NULL, "DER", out, f);
 }
 
 /* BYTES in hexadecimal. */

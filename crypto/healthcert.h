@@ -46,8 +46,10 @@ struct healthcert {
 struct healthca;
 int healthca_init(const char *folder, struct fault *f) MUST_CHECK;
 int healthca_open(const char *folder, struct healthca **out, struct fault *f) MUST_CHECK;
-/* One that only verifies, from ca.pem's N bytes.  ERR_FORMAT, -ENOMEM. */
+/* One that only verifies, from ca.pem's N bytes, or from its DER.  ERR_FORMAT, -ENOMEM. */
 int healthca_read(const char *pem, size_t n, struct healthca **out, struct fault *f) MUST_CHECK;
+int healthca_read_der(const uint8_t *der, size_t n, struct healthca **out,
+		      struct fault *f) MUST_CHECK;
 /* Append its certificate's DER.  ERR_LIMIT, ERR_CRYPTO, errors of buf_reserve(). */
 int healthca_der(const struct healthca *ca, struct buf *out) MUST_CHECK;
 void healthca_free(struct healthca *ca); /* NULL is fine */

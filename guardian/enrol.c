@@ -251,3 +251,17 @@ int enrol_finish_key(const struct guardian *g, const struct enrolment *e,
 		return refuse(why, "host.key", ERR_AUTH, "the key signed another enrolment");
 	return add(g, e, now, fingerprint, why);
 }
+
+int enrol_fingerprint(const struct enrolment *e, uint8_t out[static STORE_FINGERPRINT_BYTES],
+		      struct refusal *why)
+{
+	CLEANUP_STORE_HOST struct store_host h;
+	store_host_init(&h);
+	int rc = check_sizes(e, why);
+	if (rc >= 0)
+		rc = make_row(e, 0, &h, why);
+	if (rc < 0)
+		return rc;
+	rc = store_host_fingerprint(&h, out);
+	return rc < 0 ? refuse_failed(why, "request.format", rc) : 0;
+}

@@ -71,4 +71,9 @@ int enrol_finish_key(const struct guardian *g, const struct enrolment *e,
 int enrol_statement(const struct enrolment *e, const struct enrol_ticket *ticket,
 		    struct buf *out) MUST_CHECK;
 
+/* The fingerprint that E will have: the host works it out for itself, so that the guardian cannot
+ * have an admin approve another host.  Refuses as enrol_begin() does for what is malformed. */
+int enrol_fingerprint(const struct enrolment *e, uint8_t out[static STORE_FINGERPRINT_BYTES],
+		      struct refusal *why) MUST_CHECK;
+
 #endif

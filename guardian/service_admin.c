@@ -157,6 +157,7 @@ int service_log(struct call *c)
 {
 	uint8_t vm[UUID_BYTES];
 	int64_t from;
+	CLEANUP_BUF struct buf head = BUF_INIT(SIGN_TEXT_MAX);
 	CLEANUP_JSON json_t *list = json_array();
 	int rc = read_log_query(c, vm, &from);
 	if (rc < 0)
@@ -165,7 +166,12 @@ int service_log(struct call *c)
 			    &c->why.fault);
 	if (rc < 0)
 		return refuse_failed(&c->why, "guardian.store", rc);
-	return call_answer(c, json_pack("{s:O}", "records", list));
+	/* Behind the records: what it says is at least as much. */
+	rc = ledger_head_sign(c->g->store, c->g->log_key, vm, c->now, &head, &c->why.fault);
+	if (rc < 0)
+		return refuse_failed(&c->why, "guardian.log", rc);
+	return call_answer(c, json_pack("{s:O,s:o}", "records", list, "head",
+					json_stringn((const char *)head.data, head.len)));
 }
 
 static const char *role_name(enum store_role role)

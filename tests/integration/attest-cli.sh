@@ -83,7 +83,7 @@ quietly() {
 }
 
 # Arguments, and no TPM.
-expect 2 '--dry-run is missing' attest
+expect 2 'either --dry-run or --guardian' attest
 expect 2 'there is no option' attest --dry-run --frob
 expect 2 'one argument too many' attest --dry-run now
 expect 0 'usage: shieldvm attest' attest --help

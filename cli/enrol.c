@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * shieldvm host enrol: this host's TPM and key become known to a guardian, whose admin then
+ * approves them.
+ *
+ * What the admin has to compare is worked out here, from the keys themselves: a guardian, or
+ * somebody in between, cannot have another host approved by telling another fingerprint.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "attest/form.h"
+#include "attest/hosttpm.h"
+#include "base/paths.h"
+#include "cli/cli.h"
+#include "cli/options.h"
+#include "cli/remote.h"
+#include "crypto/strict.h"
+#include "crypto/tls.h"
+#include "guardian/enrol.h"
+
+struct options {
+	const char *guardian, *name, *tcti;
+	int host_key_only;
+};
+
+/* What is sent twice. */
+static json_t *describe(const struct enrolment *e, const struct hosttpm_identity *id)
+{
+	char uuid[UUID_TEXT_SIZE];
+	uuid_format(e->id, uuid);
+	if (e->host_key) {
+		CLEANUP_BUF struct buf text = BUF_INIT(JWK_FILE_MAX);
+		json_t *key = jwk_public_text(e->host_key, &text) >= 0
+				      ? json_loadb((const char *)text.data, text.len, 0, NULL)
+				      : NULL;
+		return json_pack("{s:s, s:s, s:o}", "id", uuid, "name", e->name, "host_key", key);
+	}
+	json_t *chain = json_array();
+	for (unsigned i = 1; chain && i < id->n_certs; i++) {
+		if (json_array_append_new(chain,
+					  remote_bytes(id->certs[i].data, id->certs[i].len)) < 0) {
+			json_decref(chain);
+			chain = NULL;
+		}
+	}
+	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "id", uuid, "name", e->name, "ek_pub",
+			 remote_bytes(e->ek_pub.data, e->ek_pub.n), "ak_pub",
+			 remote_bytes(e->ak_pub.data, e->ak_pub.n), "ek_cert",
+			 remote_bytes(e->ek_cert.data, e->ek_cert.n), "chain", chain);
+}
+
+/* The TPM's proof that it is the one with this EK and AK. */
+static json_t *activate(struct hosttpm *t, const json_t *begun, struct fault *f)
+{
+	uint8_t secret[32];
+	CLEANUP_BUF struct buf object = BUF_INIT(CREDENTIAL_ID_OBJECT_MAX);
+	CLEANUP_BUF struct buf encrypted = BUF_INIT(CREDENTIAL_ENCRYPTED_MAX);
+	int rc = remote_take_buf(begun, "id_object", &object, f);
+	if (rc >= 0)
+		rc = remote_take_buf(begun, "encrypted", &encrypted, f);
+	if (rc >= 0)
+		rc = hosttpm_activate(t, (struct blob){ object.data, object.len },
+				      (struct blob){ encrypted.data, encrypted.len }, secret, f);
+	if (rc < 0)
+		return NULL;
+	json_t *text = remote_bytes(secret, sizeof(secret));
+	if (!text)
+		fault_set(f, -ENOMEM, "%s", err_text(-ENOMEM));
+	wipe(secret, sizeof(secret));
+	return text;
+}
+
+/* The host key's proof, where there is no TPM. */
+static json_t *sign(const struct enrolment *e, const json_t *begun, struct fault *f)
+{
+	struct enrol_ticket ticket = { 0 };
+	CLEANUP_BUF struct buf statement = BUF_INIT(SIGN_TEXT_MAX);
+	CLEANUP_BUF struct buf jws = BUF_INIT(SIGN_TEXT_MAX);
+	int rc = remote_take(begun, "nonce", ticket.nonce, sizeof(ticket.nonce), f);
+	if (rc >= 0)
+		rc = enrol_statement(e, &ticket, &statement);
+	if (rc >= 0)
+		rc = sign_make(e->host_key, ENROL_TYP, statement.data, statement.len, &jws, f);
+	json_t *text = rc >= 0 ? json_stringn((const char *)jws.data, jws.len) : NULL;
+	if (!text)
+		fault_set(f, rc < 0 ? rc : -ENOMEM, "%s", err_text(rc < 0 ? rc : -ENOMEM));
+	return text;
+}
+
+/* BODY with what of BEGUN goes back unchanged, and with PROOF, which is taken over. */
+static int answer(json_t *body, const json_t *begun, const char *name, json_t *proof,
+		  struct fault *f)
+{
+	static const char *const BACK[] = { "nonce", "expires", "mac" };
+	int rc = proof ? 0 : f->rc;
+	for (size_t i = 0; rc >= 0 && i < 3; i++) {
+		json_t *value = json_object_get(begun, BACK[i]);
+		if (!value)
+			rc = fault_set(f, ERR_FORMAT, "the guardian's answer has no \"%s\"",
+				       BACK[i]);
+		else if (json_object_set(body, BACK[i], value) < 0)
+			rc = -ENOMEM;
+	}
+	if (rc < 0)
+		json_decref(proof);
+	else if (json_object_set_new(body, name, proof) < 0)
+		rc = -ENOMEM;
+	return rc < 0 ? fault_set(f, rc, "%s", err_text(rc)) : 0;
+}
+
+/* Begin, prove, finish.  TPM is NULL without one. */
+static int enrol(struct remote *r, struct hosttpm *t, const struct enrolment *e,
+		 const struct hosttpm_identity *id, uint8_t print[static STORE_FINGERPRINT_BYTES],
+		 struct fault *f)
+{
+	struct refusal why = { 0 };
+	uint8_t theirs[STORE_FINGERPRINT_BYTES];
+	CLEANUP_JSON json_t *begun = NULL, *body = describe(e, id), *finished = NULL;
+	int rc = enrol_fingerprint(e, print, &why);
+	if (rc < 0)
+		return fault_set(f, rc, "%s", why.fault.text);
+	rc = remote_post(r, "/v1/enrol/begin", json_incref(body), CLIENT_REPEATABLE, &begun, NULL,
+			 f);
+	if (rc < 0)
+		return rc;
+	rc = t ? answer(body, begun, "secret", activate(t, begun, f), f)
+	       : answer(body, begun, "statement", sign(e, begun, f), f);
+	if (rc >= 0)
+		rc = remote_post(r, "/v1/enrol/finish", json_incref(body), CLIENT_ONCE, &finished,
+				 NULL, f);
+	if (rc < 0)
+		return rc;
+	const char *hex = strict_text(finished, "fingerprint");
+	if (form_hex(hex, sizeof(theirs), theirs) < 0 || memcmp(theirs, print, sizeof(theirs)) != 0)
+		return fault_set(f, ERR_AUTH,
+				 "the guardian has enrolled other keys than this host's; have its"
+				 " admin revoke them and look after it");
+	return 0;
+}
+
+static int enrol_tpm(struct remote *r, const char *tcti, struct enrolment *e,
+		     uint8_t print[static STORE_FINGERPRINT_BYTES], struct fault *f)
+{
+	struct hosttpm *t = NULL;
+	struct hosttpm_identity id = { 0 };
+	struct hash_part chain[HOSTTPM_CERTS_MAX];
+	int rc = hosttpm_open(tcti, &t, f);
+	if (rc < 0)
+		return rc;
+	rc = hosttpm_identity(t, &id, f);
+	if (rc >= 0 && id.n_certs == 0)
+		rc = fault_set(
+			f, -ENOENT,
+			"this TPM has no certificate of its maker, so a guardian cannot tell"
+			" it from a program: --host-key-only enrols without it, for VMs whose"
+			" owners are content with that");
+	if (rc >= 0) {
+		e->ek_pub = (struct blob){ id.ek_pub.data, id.ek_pub.len };
+		e->ak_pub = (struct blob){ id.ak_pub.data, id.ak_pub.len };
+		e->ek_cert = (struct blob){ id.certs[0].data, id.certs[0].len };
+		for (unsigned i = 1; i < id.n_certs; i++)
+			chain[i - 1] = (struct hash_part){ id.certs[i].data, id.certs[i].len };
+		e->chain = chain;
+		e->n_chain = id.n_certs - 1;
+		rc = enrol(r, t, e, &id, print, f);
+	}
+	hosttpm_identity_done(&id);
+	hosttpm_close(t);
+	return rc;
+}
+
+static int read_options(int argc, char **argv, struct options *o, struct fault *f)
+{
+	static const struct option OPTIONS[] = {
+		{ "guardian", required_argument, NULL, 'g' },
+		{ "name", required_argument, NULL, 'n' },
+		{ "tcti", required_argument, NULL, 't' },
+		{ "host-key-only", no_argument, NULL, 'k' },
+		{ "help", no_argument, NULL, OPTIONS_HELP },
+		{ 0 },
+	};
+	for (int c; (c = options_next(argc, argv, OPTIONS, NULL, f)) != OPTIONS_END;) {
+		if (c < 0 || c == OPTIONS_HELP)
+			return c;
+		if (c == 'g')
+			o->guardian = optarg;
+		else if (c == 'n')
+			o->name = optarg;
+		else if (c == 't')
+			o->tcti = optarg;
+		else
+			o->host_key_only = 1;
+	}
+	int rc = options_operands(argc, argv, 0, "", f);
+	if (rc >= 0 && !o->guardian)
+		return fault_set(f, ERR_USAGE, "host enrol: --guardian is missing (see --help)");
+	if (rc >= 0 && o->host_key_only && o->tcti)
+		return fault_set(f, ERR_USAGE, "host enrol: --host-key-only uses no TPM");
+	return rc;
+}
+
+/* The machine's name as far as it can be a host's. */
+static void default_name(char out[static STORE_NAME_MAX])
+{
+	char full[HOST_NAME_MAX + 1] = "";
+	size_t n = 0;
+	if (gethostname(full, sizeof(full) - 1) < 0)
+		full[0] = '\0';
+	for (const char *p = full; *p && *p != '.' && n + 1 < STORE_NAME_MAX; p++) {
+		char c = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
+		out[n++] = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ? c : '-';
+	}
+	out[n] = '\0';
+}
+
+int cmd_host_enrol(int argc, char **argv, struct fault *f)
+{
+	struct options o = { 0 };
+	struct enrolment e = { 0 };
+	struct remote r CLEANUP_REMOTE = { 0 };
+	uint8_t print[STORE_FINGERPRINT_BYTES];
+	char name[STORE_NAME_MAX], uuid[UUID_TEXT_SIZE];
+	CLEANUP_BUF struct buf hex = BUF_INIT(2 * STORE_FINGERPRINT_BYTES + 1);
+	int rc = read_options(argc, argv, &o, f);
+	if (rc != 0)
+		return rc;
+	default_name(name);
+	e.name = o.name ? o.name : name;
+	rc = store_name_check(e.name, f);
+	if (rc < 0)
+		return fault_set(f, ERR_USAGE, "%s", err_text(rc));
+	if (geteuid() != 0)
+		return fault_set(f, -EPERM,
+				 "host enrol: only root can use this host's TPM and key");
+	setenv("TSS2_LOG", "all+NONE", 0);
+	rc = remote_open(o.guardian, PATH_HOST_KEY, "host enrol", &r, f);
+	if (rc >= 0)
+		rc = remote_host_id(1, e.id, f);
+	if (rc >= 0)
+		rc = tls_fingerprint(r.key, e.tls_key);
+	if (rc < 0)
+		return rc;
+	if (o.host_key_only)
+		e.host_key = r.key;
+	rc = o.host_key_only ? enrol(&r, NULL, &e, NULL, print, f)
+			     : enrol_tpm(&r, o.tcti, &e, print, f);
+	if (rc >= 0)
+		rc = form_hex_put(&hex, print, sizeof(print));
+	const char *text = rc >= 0 ? buf_cstr(&hex) : NULL;
+	if (!text)
+		return fault_set(f, rc < 0 ? rc : -ENOMEM, "%s", err_text(rc < 0 ? rc : -ENOMEM));
+	uuid_format(e.id, uuid);
+	printf("Host         %s (%s)\n"
+	       "Fingerprint  %s\n",
+	       uuid, e.name, text);
+	fprintf(stderr,
+		"It waits for approval. Have an admin compare the fingerprint and run, with his own"
+		" options:\n  shieldvm guardian host approve %s %s\n",
+		uuid, text);
+	return 0;
+}

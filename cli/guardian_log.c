@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * shieldvm guardian log: the guardian's log, of a VM or of what admins decided, fetched and
+ * verified with the guardian's log key, which its reader has from elsewhere.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/fd.h"
+#include "cli/cli.h"
+#include "cli/options.h"
+#include "cli/remote.h"
+#include "crypto/strict.h"
+#include "guardian/ledger.h"
+
+#define LINES_MAX (256 * 1024 * 1024)
+
+struct options {
+	const char *guardian, *admin, *log_key, *head, *vm;
+	int json;
+};
+
+struct log {
+	struct buf lines; /* one record a line */
+	struct buf head;
+};
+
+static void log_done(struct log *l)
+{
+	buf_done(&l->lines);
+	buf_done(&l->head);
+}
+
+/* Add what one answer has; *N is how many records. */
+static int add_page(const json_t *answer, struct log *l, size_t *n, struct fault *f)
+{
+	const json_t *records = json_object_get(answer, "records");
+	const char *head;
+	size_t i;
+	json_t *at;
+	int rc = remote_take_text(answer, "head", &head, f);
+	if (rc < 0)
+		return rc;
+	if (!json_is_array(records))
+		return fault_set(f, ERR_FORMAT, "the guardian's answer has no right \"records\"");
+	json_array_foreach(records, i, at)
+	{
+		/* A line's end inside of a record would make two of it. */
+		if (!json_is_string(at) || strchr(json_string_value(at), '\n'))
+			return fault_set(f, ERR_FORMAT, "the guardian's record %zu is no text",
+					 i + 1);
+		rc = buf_add(&l->lines, json_string_value(at), json_string_length(at));
+		if (rc >= 0)
+			rc = buf_add(&l->lines, "\n", 1);
+		if (rc < 0)
+			return fault_set(f, rc, "the log is too long: %s", err_text(rc));
+	}
+	*n = json_array_size(records);
+	buf_clear(&l->head);
+	rc = buf_add(&l->head, head, strlen(head));
+	return rc < 0 ? fault_set(f, rc, "the log's head: %s", err_text(rc)) : 0;
+}
+
+/* All of it, in pages that the guardian cuts. */
+static int fetch(struct remote *r, const char *vm, struct log *l, const struct jwk *key,
+		 struct ledger_head *head, struct fault *f)
+{
+	int64_t have = 0;
+	size_t n = 0;
+	do {
+		char path[128];
+		CLEANUP_JSON json_t *answer = NULL;
+		snprintf(path, sizeof(path), "/v1/log?vm=%s&from=%" PRId64, vm, have + 1);
+		int rc = remote_get(r, path, &answer, f);
+		if (rc >= 0)
+			rc = add_page(answer, l, &n, f);
+		if (rc >= 0)
+			rc = ledger_head_open(key, (const char *)l->head.data, l->head.len, head,
+					      f);
+		if (rc < 0)
+			return rc;
+		have += (int64_t)n;
+	} while (n > 0 && have < head->seq);
+	return 0;
+}
+
+static int print_record(const struct ledger_record *r, void *arg)
+{
+	char when[32] = "", host[UUID_TEXT_SIZE];
+	struct tm tm = { 0 };
+	time_t t = (time_t)r->time;
+	(void)arg;
+	if (gmtime_r(&t, &tm))
+		strftime(when, sizeof(when), "%FT%TZ", &tm);
+	uuid_format(r->host, host);
+	printf("%6" PRId64 "  %s  %-8s  host %s", r->seq, when, ledger_event_name(r->event), host);
+	if (r->by[0])
+		printf("  by %s", r->by);
+	if (r->generation)
+		printf("  generation %" PRId64, r->generation);
+	if (r->token)
+		printf("  lease %" PRId64, r->token);
+	if (r->version)
+		printf("  version %" PRId64, r->version);
+	printf("%s\n", r->hostkey ? "  (without a TPM)" : "");
+	return 0;
+}
+
+/* The head that was verified last time, if there is one. */
+static int read_known(const char *path, const struct jwk *key, struct ledger_head *out, int *known,
+		      struct fault *f)
+{
+	CLEANUP_BUF struct buf text = BUF_INIT(SIGN_TEXT_MAX);
+	struct fault reading = { 0 };
+	*known = 0;
+	int rc = path ? fd_read_file(AT_FDCWD, path, &text, &reading) : -ENOENT;
+	if (rc == -ENOENT)
+		return 0;
+	if (rc < 0)
+		return fault_set(f, rc, "%s", reading.text);
+	if (text.len > 0 && text.data[text.len - 1] == '\n')
+		text.len--;
+	rc = ledger_head_open(key, (const char *)text.data, text.len, out, f);
+	*known = 1;
+	return rc < 0 ? fault_wrap(f, rc, "%s", path) : 0;
+}
+
+static int show(const struct options *o, struct remote *r, const char *vm, const struct jwk *key,
+		struct fault *f)
+{
+	struct log l CLEANUP(log_done) = { BUF_INIT(LINES_MAX), BUF_INIT(SIGN_TEXT_MAX + 1) };
+	struct ledger_head head = { 0 }, before = { 0 };
+	int known = 0;
+	int rc = read_known(o->head, key, &before, &known, f);
+	if (rc >= 0)
+		rc = fetch(r, vm, &l, key, &head, f);
+	/* Twice: what was seen counts only if all of it is good. */
+	if (rc >= 0)
+		rc = ledger_verify(key, (const char *)l.lines.data, l.lines.len, &head,
+				   known ? &before : NULL, NULL, NULL, f);
+	if (rc >= 0 && o->json)
+		printf("%.*s", (int)l.lines.len, l.lines.data ? (const char *)l.lines.data : "");
+	else if (rc >= 0)
+		rc = ledger_verify(key, (const char *)l.lines.data, l.lines.len, &head, NULL,
+				   print_record, NULL, f);
+	if (rc >= 0 && o->head) {
+		rc = buf_add(&l.head, "\n", 1);
+		if (rc >= 0)
+			rc = fd_write_file(AT_FDCWD, o->head, l.head.data, l.head.len, 0644, 1, f);
+	}
+	if (rc < 0)
+		return fault_set(f, rc, "the log: %s", err_text(rc));
+	fprintf(stderr, "%" PRId64 " records, chained and signed.\n", head.seq);
+	return 0;
+}
+
+static int read_options(int argc, char **argv, struct options *o, struct fault *f)
+{
+	static const struct option OPTIONS[] = {
+		{ "guardian", required_argument, NULL, 'g' },
+		{ "admin", required_argument, NULL, 'a' },
+		{ "log-key", required_argument, NULL, 'l' },
+		{ "head", required_argument, NULL, 'e' },
+		{ "vm", required_argument, NULL, 'v' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, OPTIONS_HELP },
+		{ 0 },
+	};
+	for (int c; (c = options_next(argc, argv, OPTIONS, NULL, f)) != OPTIONS_END;) {
+		if (c < 0 || c == OPTIONS_HELP)
+			return c;
+		const char **text = c == 'g'   ? &o->guardian
+				    : c == 'a' ? &o->admin
+				    : c == 'l' ? &o->log_key
+				    : c == 'e' ? &o->head
+				    : c == 'v' ? &o->vm
+					       : NULL;
+		if (text)
+			*text = optarg;
+		o->json |= c == 'j';
+	}
+	int rc = options_operands(argc, argv, 0, "", f);
+	if (rc >= 0 && (!o->guardian || !o->admin || !o->log_key))
+		return fault_set(f, ERR_USAGE, "guardian log: %s is missing (see --help)",
+				 !o->guardian ? "--guardian"
+				 : !o->admin  ? "--admin"
+					      : "--log-key");
+	return rc;
+}
+
+int cmd_guardian_log(int argc, char **argv, struct fault *f)
+{
+	struct options o = { 0 };
+	struct remote r CLEANUP_REMOTE = { 0 };
+	CLEANUP_JWK struct jwk *key = NULL;
+	uint8_t vm[UUID_BYTES] = { 0 };
+	char uuid[UUID_TEXT_SIZE];
+	int rc = read_options(argc, argv, &o, f);
+	if (rc != 0)
+		return rc;
+	if (o.vm && uuid_parse(o.vm, vm) < 0)
+		return fault_set(f, ERR_USAGE, "--vm %s: not a UUID", o.vm);
+	uuid_format(vm, uuid);
+	rc = jwk_read_file(o.log_key, 0, &key, f);
+	if (rc >= 0)
+		rc = remote_open(o.guardian, o.admin, "guardian log", &r, f);
+	return rc < 0 ? rc : show(&o, &r, uuid, key, f);
+}
