@@ -53,6 +53,18 @@ class Client:
         point = self.spki[-64:]
         return {"kty": "EC", "crv": "P-256", "x": b64(point[:32]), "y": b64(point[32:])}
 
+    def jws(self, typ, payload):
+        """PAYLOAD signed as docs/FORMAT.md has statements: ES256, by name of the key's thumbprint."""
+        j = self.jwk()
+        name = f'{{"crv":"P-256","kty":"EC","x":"{j["x"]}","y":"{j["y"]}"}}'
+        kid = b64(hashlib.sha256(name.encode()).digest())
+        signed = b64(f'{{"alg":"ES256","kid":"{kid}","typ":"{typ}"}}'.encode()) + "." + b64(payload.encode())
+        der = subprocess.run(["openssl", "dgst", "-sha256", "-sign", self.key], input=signed.encode(), check=True,
+                             capture_output=True).stdout
+        r_end = 4 + der[3]
+        r, s = der[4:r_end], der[r_end + 2:]
+        return signed + "." + b64(b"".join(n.lstrip(b"\0").rjust(32, b"\0") for n in (r, s)))
+
 
 def context(client, version=None):
     c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -313,6 +325,29 @@ def test_decisions(host, other, admin):
     return mine
 
 
+def test_certificate(admin):
+    """A host without a TPM, from its enrolment to its certificate."""
+    key, host = Client("keyed"), str(uuid.uuid4())
+    words = {"id": host, "name": "keyed", "host_key": key.jwk()}
+    status, t = ask(key, HOSTS, "POST", "/v1/enrol/begin", words)
+    check("an enrolment begins", status == 200, t)
+    said = f'{{"v":1,"host":"{host}","name":"keyed","nonce":"{t.get("nonce")}"}}'
+    words.update({n: t.get(n) for n in ("nonce", "expires", "mac")},
+                 statement=key.jws("shieldvm-enrol+jws", said))
+    status, pending = ask(key, HOSTS, "POST", "/v1/enrol/finish", words)
+    check("... and ends", status == 200 and pending["status"] == "pending", pending)
+    status, t = ask(admin, ADMINS, "POST", "/v1/hosts/approve", {"id": host, "fingerprint": pending.get("fingerprint")})
+    check("an admin approves", status == 200, t)
+    status, t = ask(key, HOSTS, "POST", "/v1/challenge", {"id": host})
+    worker = b64(b"\4" + bytes(64))
+    said = f'{{"v":1,"host":"{host}","nonce":"{t.get("nonce")}","worker":"{worker}"}}'
+    answer = ask(key, HOSTS, "POST", "/v1/attest",
+                 {"id": host, "nonce": t.get("nonce"), "expires": t.get("expires"), "mac": t.get("mac"),
+                  "worker": worker, "statement": key.jws("shieldvm-attest+jws", said)})
+    check("the host is certified", answer[0] == 200 and answer[1].get("certificate"), answer)
+    check("... and noted once", certificates() == 1)
+
+
 def test_verifier(guardian, host, mine):
     before = guardian.child("verifier")
     answers = []
@@ -438,6 +473,7 @@ def main():
         test_verifier(guardian, host, mine)
         test_store(host, mine)
         test_slow(host)
+        test_certificate(admin)
         check("no process was killed by its filter", b"may not make" not in open(f"{WORK}/log", "rb").read())
     ended = guardian.stop()
     check("SIGTERM ends it", ended == 0, ended)

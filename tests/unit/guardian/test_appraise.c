@@ -7,12 +7,19 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "attest/hosttpm.h"
+#include "base/clock.h"
 #include "base/fd.h"
+#include "crypto/init.h"
 #include "guardian/capture.h"
+#include "guardian/verifier.h"
+#include "sandbox/filter.h"
+#include "sandbox/phases.h"
 #include "tests/unit/attest/statements.h"
 #include "tests/unit/attest/swtpm_bed.h"
 #include "tests/unit/guardian/host.h"
@@ -186,6 +193,58 @@ static void test_a_healthy_host(void **state)
 	assert_int_equal(findings_get(&a->findings, "baseline.match")->verdict, FINDING_OK);
 	assert_int_equal(findings_get(&a->findings, "ima.absent")->verdict, FINDING_UNKNOWN);
 	free(a);
+}
+
+/* The verifier's process, sealed before libcrypto has ever verified anything: it says what
+ * appraise() does. */
+static void test_in_the_sealed_verifier(void **state)
+{
+	(void)state;
+	int ends[2], status;
+	uint64_t id = 0;
+	struct fault f = { 0 };
+	struct link_verdict v;
+	struct appraisal_of of = of_one();
+	CLEANUP_BUF struct buf policy_said = BUF_INIT(POLICY_TEXT_MAX),
+			       text = BUF_INIT(EVIDENCE_TEXT_MAX), body = BUF_INIT(LINK_BODY_MAX),
+			       verdict = BUF_INIT(LINK_VERDICT_MAX);
+	assert_int_equal(policy_text(policy, &policy_said, &f), 0);
+	assert_int_equal(evidence_text(&one.evidence, &text, &f), 0);
+	assert_int_equal(buf_addf(&body, "{\"evidence\":"), 0);
+	assert_int_equal(buf_add(&body, text.data, text.len), 0);
+	assert_int_equal(buf_addf(&body, "}"), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		close(ends[0]);
+		alarm(60);
+		if (crypto_init() < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+		    filter_load(&filter_verifier, &f) < 0)
+			_exit(99);
+		_exit(verifier_run(ends[1], &f) < 0);
+	}
+	close(ends[1]);
+	struct link_judge head = { .challenge = of.challenge,
+				   .n_ak = (uint32_t)of.ak.n,
+				   .n_policy = (uint32_t)policy_said.len,
+				   .n_body = (uint32_t)body.len };
+	memcpy(head.host, of.host, sizeof(head.host));
+	const struct link_part parts[] = { { &head, sizeof(head) },
+					   { of.ak.data, of.ak.n },
+					   { policy_said.data, policy_said.len },
+					   { body.data, body.len } };
+	assert_int_equal(link_write(ends[0], LINK_JUDGE, 5, parts, 4), 0);
+	int rc = link_read(ends[0], LINK_VERDICT, clock_ms() + 30000, &id, &verdict);
+	close(ends[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (rc < 0 || status != 0)
+		fail_msg("no verdict (%d), wait status %#x", rc, (unsigned int)status);
+	size_t at = 0;
+	assert_int_equal(link_take(&verdict, &at, &v, sizeof(v)), 0);
+	assert_true(id == 5);
+	assert_int_equal(v.healthy, 1);
+	assert_true(v.n_findings > 5);
 }
 
 static void test_another_frame(void **state)
@@ -583,6 +642,7 @@ static void test_phases(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_in_the_sealed_verifier),
 		cmocka_unit_test(test_a_healthy_host),
 		cmocka_unit_test(test_another_frame),
 		cmocka_unit_test(test_another_quote),
