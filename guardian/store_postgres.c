@@ -205,26 +205,15 @@ static void no_notice(void *arg, const PGresult *r)
  * stands behind it is not the operator's to change. */
 static PGconn *connect_for(const char *url, const char *target)
 {
+	/* clang-format off */
 	const char *const names[] = {
-		"sslmode",
-		"dbname",
-		"target_session_attrs",
-		"connect_timeout",
-		"client_encoding",
-		"gssencmode",
-		"keepalives",
-		"keepalives_idle",
-		"keepalives_interval",
-		"keepalives_count",
-		"tcp_user_timeout",
-		"application_name",
-		NULL,
-	};
+		"sslmode", "dbname", "target_session_attrs", "connect_timeout", "client_encoding",
+		"gssencmode", "keepalives", "keepalives_idle", "keepalives_interval",
+		"keepalives_count", "tcp_user_timeout", "application_name", NULL };
 	const char *const values[] = {
-		"verify-full", url, target, "5", "UTF8",  "disable",
-		"1",	       "5", "2",    "3", "10000", "shieldvm-guardian",
-		NULL,
-	};
+		"verify-full", url, target, "5", "UTF8", "disable", "1", "5", "2", "3", "10000",
+		"shieldvm-guardian", NULL };
+	/* clang-format on */
 	_Static_assert(sizeof(names) == sizeof(values), "each name has a value");
 	PGconn *conn = PQconnectdbParams(names, values, 1);
 	if (conn)
@@ -243,7 +232,7 @@ static int reach(struct postgres *p, struct fault *f)
 	disconnect(p);
 	/* libpq has no code for "there, but only to be read". */
 	PGconn *any = connect_for(p->url, "any");
-	if (PQstatus(any) == CONNECTION_OK && f)
+	if (f && PQstatus(any) == CONNECTION_OK)
 		*f = (struct fault){ 0 };
 	if (PQstatus(any) == CONNECTION_OK)
 		rc = fault_set(f, -EROFS, "%s: the database can only be read: nothing was done",
@@ -501,11 +490,10 @@ static PGresult *run_once(struct postgres *p, enum store_sql sql, const struct d
 	if (*rc < 0)
 		return NULL;
 	int sent = send(p, sql, args);
-	if (sent == ERR_USAGE) {
-		*rc = fault_set(f, ERR_USAGE, "statement %d takes other values", sql);
-		return NULL;
-	}
-	return take(p, sent, ANSWER_MS, rc, f);
+	if (sent != ERR_USAGE)
+		return take(p, sent, ANSWER_MS, rc, f);
+	*rc = fault_set(f, ERR_USAGE, "statement %d takes other values", sql);
+	return NULL;
 }
 
 static int db_run(struct db *d, enum store_sql sql, const struct db_value *args, db_row_fn *fn,

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/unit/guardian/postgres_bed.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -187,7 +186,7 @@ const char *postgres_bed_raw(const char *sql)
 	static char said[512];
 	char text[2048], *to = text;
 	for (const char *at = sql; *at && to < text + sizeof(text) - 4; at++) {
-		if (at[0] == 'x' && at[1] == '\'' && at > sql && !isalnum((unsigned char)at[-1])) {
+		if (at[0] == 'x' && at[1] == '\'' && at > sql && strchr(" (,=", at[-1])) {
 			*to++ = '\'';
 			*to++ = '\\';
 			*to++ = 'x';

@@ -13,15 +13,6 @@
 
 #include "base/clock.h"
 
-#define SKIPPED 77
-
-/* What a child found wrong, for its parent. */
-static int child_fails(const char *what, int rc, const struct fault *f)
-{
-	fprintf(stderr, "child: %s: %d %s\n", what, rc, f->text);
-	return 1;
-}
-
 /* Run FN in a child; its exit code. */
 static int in_child(int (*fn)(void))
 {
@@ -38,6 +29,15 @@ static int in_child(int (*fn)(void))
 }
 
 #ifndef STORE_BED_POSTGRES
+#define SKIPPED 77
+
+/* What a child found wrong, for its parent. */
+static int child_fails(const char *what, int rc, const struct fault *f)
+{
+	fprintf(stderr, "child: %s: %d %s\n", what, rc, f->text);
+	return 1;
+}
+
 static void must_work(int code)
 {
 	if (code == SKIPPED && !getenv("MUST_WORK"))
