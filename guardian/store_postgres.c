@@ -195,10 +195,8 @@ static int one_integer(struct postgres *p, const char *sql, int64_t ms, int64_t 
 	return rc;
 }
 
-static void no_notice(void *arg, const PGresult *r)
+static void no_notice(__attribute__((unused)) void *arg, __attribute__((unused)) const PGresult *r)
 {
-	(void)arg;
-	(void)r;
 }
 
 /* Connect for sessions of which TARGET is demanded.  What stands before the URL is a default, what
