@@ -11,17 +11,24 @@ struct store {
 	int failed; /* and something in it has */
 };
 
-int store_create(const char *path, struct fault *f)
+int store_is_url(const char *where)
 {
-	return store_sqlite_create(path, f);
+	return strncmp(where, "postgresql://", 13) == 0 || strncmp(where, "postgres://", 11) == 0;
 }
 
-int store_open(const char *path, struct store **out, struct fault *f)
+int store_create(const char *where, struct fault *f)
+{
+	return store_is_url(where) ? store_postgres_create(where, f)
+				   : store_sqlite_create(where, f);
+}
+
+int store_open(const char *where, struct store **out, struct fault *f)
 {
 	struct store *s = calloc(1, sizeof(*s));
 	if (!s)
 		return fault_set(f, -ENOMEM, "no memory for the database");
-	int rc = store_sqlite_open(path, &s->db, f);
+	int rc = store_is_url(where) ? store_postgres_open(where, &s->db, f)
+				     : store_sqlite_open(where, &s->db, f);
 	if (rc < 0) {
 		free(s);
 		return rc;

@@ -12,7 +12,7 @@
  *
  * The statements are fixed texts with parameters (guardian/store_sql.c), prepared when the database
  * is opened; no SQL is ever made from input.  What runs them is behind guardian/store_db.h: SQLite
- * here, for one machine.
+ * for one machine, PostgreSQL for several guardians over one database.
  *
  * Errors of everything below: -EBUSY (held by another process for longer than STORE_BUSY_MS),
  * -EROFS, -ENOSPC, -EIO and other -errno, ERR_FORMAT (damaged, or not a guardian's database),
@@ -37,15 +37,27 @@
 
 struct store;
 
-/* Make a new database (mode 0600) at PATH, which must be absolute and not exist (-EEXIST).  A file
- * that could not be finished is removed. */
-int store_create(const char *path, struct fault *f) MUST_CHECK;
+/*
+ * Where a database is: a path beginning with '/' is a file of SQLite, postgresql://... a database
+ * of PostgreSQL (several hosts, service= and passfile= as libpq has them; guardian/ adds
+ * target_session_attrs=read-write, time limits, and over a network sslmode=verify-full). ERR_POLICY
+ * for a URL with a password or a weaker sslmode in it, and if PGPASSWORD is set.
+ */
+int store_is_url(const char *where) MUST_CHECK;
+
+/* Make a new database at WHERE: a file (mode 0600) that must not exist, or the schema
+ * shieldvm_guardian in a database that lacks it (-EEXIST).  What could not be finished is removed.
+ */
+int store_create(const char *where, struct fault *f) MUST_CHECK;
 
 /*
- * Open the database at PATH.  ERR_POLICY if others may read or write it; ERR_VERSION if a newer
+ * Open the database at WHERE.  ERR_POLICY if others may read or write it; ERR_VERSION if a newer
  * program made it; -EROFS if it can only be read.
+ *
+ * A server that is lost costs the transaction that was open (-ENOTCONN, -ETIMEDOUT); the next one
+ * connects again.  Lost amid store_commit(), nobody can say whether it was done.
  */
-int store_open(const char *path, struct store **out, struct fault *f) MUST_CHECK;
+int store_open(const char *where, struct store **out, struct fault *f) MUST_CHECK;
 void store_close(struct store *s); /* rolls back; NULL is fine */
 static inline void cleanup_store(struct store **s)
 {

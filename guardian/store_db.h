@@ -59,6 +59,14 @@ extern const struct store_sql_row STORE_SQL[SQL_COUNT];
 
 /* Statements that make the tables in an empty SQLite database. */
 extern const char STORE_SCHEMA_SQLITE[];
+/* The same for PostgreSQL, in the schema shieldvm_guardian: one text, to be sent in one piece. */
+extern const char STORE_SCHEMA_POSTGRES[];
+/* How many of the tables' rules are there and enabled, and how many there have to be; how many
+ * rights everyone has; queries that give 0 for a database that is whole, then NULL. */
+extern const char STORE_POSTGRES_RULES[];
+#define STORE_POSTGRES_N_RULES 21
+extern const char STORE_POSTGRES_PUBLIC[];
+extern const char *const STORE_POSTGRES_CHECKS[];
 
 enum db_type { DB_NULL, DB_INTEGER, DB_TEXT, DB_BLOB };
 struct db_value {
@@ -109,6 +117,10 @@ struct db {
 
 int store_sqlite_create(const char *path, struct fault *f) MUST_CHECK;
 int store_sqlite_open(const char *path, struct db **out, struct fault *f) MUST_CHECK;
+
+/* For URLs: guardian/store.h.  No connection is carried across fork(2). */
+int store_postgres_create(const char *url, struct fault *f) MUST_CHECK;
+int store_postgres_open(const char *url, struct db **out, struct fault *f) MUST_CHECK;
 
 /*
  * Run a statement.  What writes must be inside a transaction (ERR_STATE); after a failure inside

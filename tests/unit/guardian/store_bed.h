@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A database in a folder of its own, and rows to put into it. */
+/* A database in a folder of its own, or with STORE_BED_POSTGRES in a private PostgreSQL, and rows
+ * to put into it. */
 #ifndef SHIELDVM_TESTS_UNIT_GUARDIAN_STORE_BED_H
 #define SHIELDVM_TESTS_UNIT_GUARDIAN_STORE_BED_H
 
@@ -13,9 +14,17 @@
 #include "guardian/store_host.h"
 #include "guardian/store_vm.h"
 
+#ifdef STORE_BED_POSTGRES
+#include "tests/unit/guardian/postgres_bed.h"
+#define ON(sqlite, postgres) postgres
+#define raw(sql)	     postgres_bed_raw(sql)
+#else
+#define ON(sqlite, postgres) sqlite
+#endif
+
 #define NOW INT64_C(1800000000)
 
-static char folder[64], path[80];
+static char folder[64], path[200];
 
 static int bed_remove(void **state)
 {
@@ -31,7 +40,11 @@ static int bed_folder(void **state)
 	snprintf(folder, sizeof(folder), "/tmp/shieldvm-store-XXXXXX");
 	if (!mkdtemp(folder))
 		return -1;
+#ifdef STORE_BED_POSTGRES
+	postgres_bed_fresh(path, sizeof(path));
+#else
 	snprintf(path, sizeof(path), "%s/guardian.db", folder);
+#endif
 	return 0;
 }
 
