@@ -200,5 +200,5 @@ int main(int argc, char **argv)
 	if (rc >= 0)
 		return EXIT_DONE;
 	fprintf(stderr, "shieldvm-guardian: %s\n", f.text);
-	return err_exit_code(rc);
+	return (int)err_exit_code(rc);
 }
