@@ -63,8 +63,8 @@ struct front {
 	size_t n_connections, connections_max, n_first;
 	struct connection *slots[FRONT_CONNECTIONS_MAX];
 	size_t free_slots[FRONT_CONNECTIONS_MAX], n_free;
-	struct connections first, idle; /* oldest first */
-	size_t small_bytes, large_bytes;
+	struct connections first, idle;	    /* oldest first */
+	size_t small_bytes[2], large_bytes; /* announced, by listener; granted */
 	struct grant grants[GRANTS];
 };
 
@@ -164,7 +164,7 @@ static struct grant *grant_of(struct front *f, const uint8_t peer[static TLS_FIN
 	return &f->grants[(size_t)(peer[0] | peer[1] << 8) % GRANTS];
 }
 
-/* A large body is allowed, which uses the grant up. */
+/* Evidence was asked for, which uses the grant up. */
 static int take_grant(struct connection *c)
 {
 	struct grant *g = grant_of(c->front, c->peer);
@@ -174,19 +174,36 @@ static int take_grant(struct connection *c)
 	return 1;
 }
 
-/* May the body that C's head announces come?  What it counts in is noted. */
+/* 1 if C's client sends evidence already, or waits for its answer. */
+static int has_granted(const struct connection *c)
+{
+	const struct front *f = c->front;
+	for (size_t i = 0; i < FRONT_CONNECTIONS_MAX; i++) {
+		const struct connection *o = f->slots[i];
+		if (o && o->budget == &f->large_bytes &&
+		    memcmp(o->peer, c->peer, sizeof(o->peer)) == 0)
+			return 1;
+	}
+	return 0;
+}
+
+/* May the body that C's head announces come?  What it counts in is noted: strangers fill no bound
+ * but their own, and the tiny ones are bounded by the number of connections. */
 static int admit(struct connection *c)
 {
 	struct front *f = c->front;
 	size_t n = c->head.body_bytes;
-	int large = n > FRONT_SMALL_BODY && c->route == ROUTE_ATTEST;
-	size_t *budget = large ? &f->large_bytes : &f->small_bytes;
-	size_t max = large ? FRONT_LARGE_MAX : FRONT_BODIES_MAX;
-	if (n > ROUTES[c->route].body_max || (large && !take_grant(c))) {
+	int granted = c->route == ROUTE_ATTEST && n > FRONT_TINY_BODY && take_grant(c);
+	size_t *budget = granted ? &f->large_bytes : &f->small_bytes[c->listener];
+	size_t max = granted ? FRONT_LARGE_MAX : FRONT_BODIES_MAX;
+	if (n > ROUTES[c->route].body_max ||
+	    (c->route == ROUTE_ATTEST && n > FRONT_SMALL_BODY && !granted)) {
 		refuse_here(c, 413, "request.size", "the request is too large here");
 		return 0;
 	}
-	if (n > max - *budget) {
+	if (n <= FRONT_TINY_BODY)
+		return 1;
+	if (n > max - *budget || (granted && has_granted(c))) {
 		refuse_here(c, 503, "guardian.busy", "too much is being sent to the guardian");
 		return 0;
 	}
