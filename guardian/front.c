@@ -60,7 +60,7 @@ struct front {
 	const struct tls_server *tls;
 	struct evconnlistener *listeners[2];
 	struct bufferevent *keeper;
-	size_t n_connections, connections_max, n_first;
+	size_t n_connections, n_hosts, connections_max, n_first;
 	struct connection *slots[FRONT_CONNECTIONS_MAX];
 	size_t free_slots[FRONT_CONNECTIONS_MAX], n_free;
 	struct connections first, idle;	    /* oldest first */
@@ -116,6 +116,7 @@ static void end(struct connection *c)
 	f->slots[slot] = NULL;
 	f->free_slots[f->n_free++] = slot;
 	f->n_connections--;
+	f->n_hosts -= c->listener == LINK_HOSTS;
 	free(c);
 }
 
@@ -336,14 +337,33 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	look(c);
 }
 
-/* Room for one more, if need be by ending who has waited longest without asking. */
-static void make_room(struct front *f)
+/* Hosts' connections leave some to admins: a stranger who has them all keeps nobody from being
+ * revoked. */
+static int is_full(const struct front *f, enum link_listener listener)
+{
+	size_t of_hosts = f->connections_max - f->connections_max / FRONT_ADMINS_PART;
+	return f->n_connections >= f->connections_max ||
+	       (listener == LINK_HOSTS && f->n_hosts >= of_hosts);
+}
+
+/* Who has waited longest in LIST; of the hosts, if only they are too many. */
+static struct connection *longest(const struct front *f, const struct connections *list)
+{
+	struct connection *c;
+	TAILQ_FOREACH(c, list, entry)
+	if (c->listener == LINK_HOSTS || f->n_connections >= f->connections_max)
+		return c;
+	return NULL;
+}
+
+/* Room for one more of LISTENER, if need be by ending who has waited longest without asking. */
+static void make_room(struct front *f, enum link_listener listener)
 {
 	struct connection *c = NULL;
 	if (f->n_first >= FRONT_UNFINISHED_MAX)
 		c = TAILQ_FIRST(&f->first);
-	else if (f->n_connections >= f->connections_max)
-		c = TAILQ_FIRST(&f->idle) ? TAILQ_FIRST(&f->idle) : TAILQ_FIRST(&f->first);
+	else if (is_full(f, listener))
+		c = longest(f, &f->idle) ? longest(f, &f->idle) : longest(f, &f->first);
 	if (c)
 		end(c);
 }
@@ -376,17 +396,20 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 {
 	struct front *f = arg;
 	(void)from, (void)from_bytes;
-	make_room(f);
-	struct connection *c = f->n_connections < f->connections_max ? connection_new(f, fd) : NULL;
-	if (f->n_connections >= f->connections_max)
+	enum link_listener at = listener == f->listeners[LINK_ADMINS] ? LINK_ADMINS : LINK_HOSTS;
+	make_room(f, at);
+	int full = is_full(f, at);
+	struct connection *c = full ? NULL : connection_new(f, fd);
+	if (full)
 		evutil_closesocket(fd);
 	if (!c)
 		return;
 	c->front = f;
-	c->listener = listener == f->listeners[LINK_ADMINS] ? LINK_ADMINS : LINK_HOSTS;
+	c->listener = at;
 	c->id = f->free_slots[--f->n_free];
 	f->slots[c->id] = c;
 	f->n_connections++;
+	f->n_hosts += at == LINK_HOSTS;
 	f->n_first++;
 	TAILQ_INSERT_TAIL(&f->first, c, entry);
 	set_deadline(c, FRONT_FIRST_MS);

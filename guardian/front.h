@@ -22,6 +22,7 @@
 #include "guardian/link.h"
 
 #define FRONT_CONNECTIONS_MAX 6000
+#define FRONT_ADMINS_PART     16 /* one in so many is for the admins' listener alone */
 #define FRONT_UNFINISHED_MAX  1024
 #define FRONT_FIRST_MS	      10000 /* handshake and first head */
 #define FRONT_IDLE_MS	      30000 /* until the next head is there */

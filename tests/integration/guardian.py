@@ -125,9 +125,9 @@ def speak(client, data, wait=15):
 
 
 class Guardian:
-    def __init__(self):
+    def __init__(self, *before):
         self.log = open(f"{WORK}/log", "ab")
-        self.process = subprocess.Popen([PROGRAM, "run", "--state", STATE, "--listen", f"127.0.0.1:{HOSTS}",
+        self.process = subprocess.Popen([*before, PROGRAM, "run", "--state", STATE, "--listen", f"127.0.0.1:{HOSTS}",
                                          "--admin-listen", f"127.0.0.1:{ADMINS}"], stdin=subprocess.DEVNULL,
                                         stdout=self.log, stderr=self.log)
 
@@ -376,11 +376,14 @@ def announce(client, port, path, size, n):
     """N connections that say that a body of SIZE bytes comes, and send none of it."""
     head = (f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             f"Content-Length: {size}\r\n\r\n").encode()
-    opened = []
+    opened, tls = [], context(client)
     for _ in range(n):
-        s = context(client).wrap_socket(socket.create_connection(("127.0.0.1", port), 10))
-        s.sendall(head)
-        opened.append(s)
+        try:
+            s = tls.wrap_socket(socket.create_connection(("127.0.0.1", port), 10))
+            s.sendall(head)
+            opened.append(s)
+        except OSError:
+            pass
     return opened
 
 
@@ -540,6 +543,16 @@ def main():
     check("SIGTERM ends it", ended == 0, ended)
     check("nothing is left", not any("guardian-" in open(f"/proc/{p}/comm", encoding="ascii").read()
                                      for p in os.listdir("/proc") if p.isdigit()))
+    # Few connections, and a stranger has all that hosts may have.
+    guardian = Guardian("prlimit", "--nofile=160")
+    check("it starts with few descriptors", guardian.ready(host))
+    opened = announce(other, HOSTS, "/v1/challenge", 100, 140)
+    refuses("an admin beside them", ask(admin, ADMINS, "POST", "/v1/hosts/revoke", {"id": str(uuid.uuid4())}), 403,
+            "host.unknown")
+    for s in opened:
+        s.close()
+    check("and serves again", guardian.ready(host))
+    guardian.stop()
     # A keeper that ends is the end.
     guardian = Guardian()
     check("it starts again", guardian.ready(host))
