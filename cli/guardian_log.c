@@ -129,6 +129,16 @@ static int read_known(const char *path, const struct jwk *key, struct ledger_hea
 	return rc < 0 ? fault_wrap(f, rc, "%s", path) : 0;
 }
 
+/* HEAD is of the VM that was asked for: the guardian signs every VM's log. */
+static int check_vm(const struct ledger_head *head, const char *vm, struct fault *f)
+{
+	char of[UUID_TEXT_SIZE];
+	uuid_format(head->vm, of);
+	return strcmp(of, vm) == 0
+		       ? 0
+		       : fault_set(f, ERR_AUTH, "it is the log of %s and not of %s", of, vm);
+}
+
 static int show(const struct options *o, struct remote *r, const char *vm, const struct jwk *key,
 		struct fault *f)
 {
@@ -138,6 +148,8 @@ static int show(const struct options *o, struct remote *r, const char *vm, const
 	int rc = read_known(o->head, key, &before, &known, f);
 	if (rc >= 0)
 		rc = fetch(r, vm, &l, key, &head, f);
+	if (rc >= 0)
+		rc = check_vm(&head, vm, f);
 	/* Twice: what was seen counts only if all of it is good. */
 	if (rc >= 0)
 		rc = ledger_verify(key, (const char *)l.lines.data, l.lines.len, &head,

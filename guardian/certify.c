@@ -47,7 +47,12 @@ int certify_challenge(const struct guardian *g, const uint8_t host[static UUID_B
 		.challenge = { .bank = HASH_SHA256, .mask = CHALLENGE_MASK },
 		.expires = now + CERTIFY_SECONDS,
 	};
-	int rc = mac_random(c.challenge.nonce, sizeof(c.challenge.nonce));
+	CLEANUP_STORE_HOST struct store_host h;
+	store_host_init(&h);
+	int rc = guardian_approved(g, host, &h, why);
+	if (rc < 0)
+		return rc;
+	rc = mac_random(c.challenge.nonce, sizeof(c.challenge.nonce));
 	if (rc >= 0)
 		rc = make_mac(g, host, &c, c.mac);
 	if (rc < 0)

@@ -27,8 +27,8 @@ struct certify_challenge {
 	uint8_t mac[MAC_BYTES];
 };
 
-/* A challenge for HOST, which need not be enrolled: whether it is shows when it answers.  Refuses
- * as guardian.keys. */
+/* A challenge for HOST, which must be approved: whoever got one may send the front a large body.
+ * Refuses as host.*, guardian.keys, guardian.store. */
 int certify_challenge(const struct guardian *g, const uint8_t host[static UUID_BYTES], int64_t now,
 		      struct certify_challenge *out, struct refusal *why) MUST_CHECK;
 

@@ -60,11 +60,11 @@ struct front {
 	const struct tls_server *tls;
 	struct evconnlistener *listeners[2];
 	struct bufferevent *keeper;
-	size_t n_connections, connections_max, n_first;
+	size_t n_connections, n_hosts, connections_max, n_first;
 	struct connection *slots[FRONT_CONNECTIONS_MAX];
 	size_t free_slots[FRONT_CONNECTIONS_MAX], n_free;
-	struct connections first, idle; /* oldest first */
-	size_t small_bytes, large_bytes;
+	struct connections first, idle;	    /* oldest first */
+	size_t small_bytes[2], large_bytes; /* announced, by listener; granted */
 	struct grant grants[GRANTS];
 };
 
@@ -116,6 +116,7 @@ static void end(struct connection *c)
 	f->slots[slot] = NULL;
 	f->free_slots[f->n_free++] = slot;
 	f->n_connections--;
+	f->n_hosts -= c->listener == LINK_HOSTS;
 	free(c);
 }
 
@@ -164,7 +165,7 @@ static struct grant *grant_of(struct front *f, const uint8_t peer[static TLS_FIN
 	return &f->grants[(size_t)(peer[0] | peer[1] << 8) % GRANTS];
 }
 
-/* A large body is allowed, which uses the grant up. */
+/* Evidence was asked for, which uses the grant up. */
 static int take_grant(struct connection *c)
 {
 	struct grant *g = grant_of(c->front, c->peer);
@@ -174,19 +175,36 @@ static int take_grant(struct connection *c)
 	return 1;
 }
 
-/* May the body that C's head announces come?  What it counts in is noted. */
+/* 1 if C's client sends evidence already, or waits for its answer. */
+static int has_granted(const struct connection *c)
+{
+	const struct front *f = c->front;
+	for (size_t i = 0; i < FRONT_CONNECTIONS_MAX; i++) {
+		const struct connection *o = f->slots[i];
+		if (o && o->budget == &f->large_bytes &&
+		    memcmp(o->peer, c->peer, sizeof(o->peer)) == 0)
+			return 1;
+	}
+	return 0;
+}
+
+/* May the body that C's head announces come?  What it counts in is noted: strangers fill no bound
+ * but their own, and the tiny ones are bounded by the number of connections. */
 static int admit(struct connection *c)
 {
 	struct front *f = c->front;
 	size_t n = c->head.body_bytes;
-	int large = n > FRONT_SMALL_BODY && c->route == ROUTE_ATTEST;
-	size_t *budget = large ? &f->large_bytes : &f->small_bytes;
-	size_t max = large ? FRONT_LARGE_MAX : FRONT_BODIES_MAX;
-	if (n > ROUTES[c->route].body_max || (large && !take_grant(c))) {
+	int granted = c->route == ROUTE_ATTEST && n > FRONT_TINY_BODY && take_grant(c);
+	size_t *budget = granted ? &f->large_bytes : &f->small_bytes[c->listener];
+	size_t max = granted ? FRONT_LARGE_MAX : FRONT_BODIES_MAX;
+	if (n > ROUTES[c->route].body_max ||
+	    (c->route == ROUTE_ATTEST && n > FRONT_SMALL_BODY && !granted)) {
 		refuse_here(c, 413, "request.size", "the request is too large here");
 		return 0;
 	}
-	if (n > max - *budget) {
+	if (n <= FRONT_TINY_BODY)
+		return 1;
+	if (n > max - *budget || (granted && has_granted(c))) {
 		refuse_here(c, 503, "guardian.busy", "too much is being sent to the guardian");
 		return 0;
 	}
@@ -319,14 +337,33 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	look(c);
 }
 
-/* Room for one more, if need be by ending who has waited longest without asking. */
-static void make_room(struct front *f)
+/* Hosts' connections leave some to admins: a stranger who has them all keeps nobody from being
+ * revoked. */
+static int is_full(const struct front *f, enum link_listener listener)
+{
+	size_t of_hosts = f->connections_max - f->connections_max / FRONT_ADMINS_PART;
+	return f->n_connections >= f->connections_max ||
+	       (listener == LINK_HOSTS && f->n_hosts >= of_hosts);
+}
+
+/* Who has waited longest in LIST; of the hosts, if only they are too many. */
+static struct connection *longest(const struct front *f, const struct connections *list)
+{
+	struct connection *c;
+	TAILQ_FOREACH(c, list, entry)
+	if (c->listener == LINK_HOSTS || f->n_connections >= f->connections_max)
+		return c;
+	return NULL;
+}
+
+/* Room for one more of LISTENER, if need be by ending who has waited longest without asking. */
+static void make_room(struct front *f, enum link_listener listener)
 {
 	struct connection *c = NULL;
 	if (f->n_first >= FRONT_UNFINISHED_MAX)
 		c = TAILQ_FIRST(&f->first);
-	else if (f->n_connections >= f->connections_max)
-		c = TAILQ_FIRST(&f->idle) ? TAILQ_FIRST(&f->idle) : TAILQ_FIRST(&f->first);
+	else if (is_full(f, listener))
+		c = longest(f, &f->idle) ? longest(f, &f->idle) : longest(f, &f->first);
 	if (c)
 		end(c);
 }
@@ -359,17 +396,20 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 {
 	struct front *f = arg;
 	(void)from, (void)from_bytes;
-	make_room(f);
-	struct connection *c = f->n_connections < f->connections_max ? connection_new(f, fd) : NULL;
-	if (f->n_connections >= f->connections_max)
+	enum link_listener at = listener == f->listeners[LINK_ADMINS] ? LINK_ADMINS : LINK_HOSTS;
+	make_room(f, at);
+	int full = is_full(f, at);
+	struct connection *c = full ? NULL : connection_new(f, fd);
+	if (full)
 		evutil_closesocket(fd);
 	if (!c)
 		return;
 	c->front = f;
-	c->listener = listener == f->listeners[LINK_ADMINS] ? LINK_ADMINS : LINK_HOSTS;
+	c->listener = at;
 	c->id = f->free_slots[--f->n_free];
 	f->slots[c->id] = c;
 	f->n_connections++;
+	f->n_hosts += at == LINK_HOSTS;
 	f->n_first++;
 	TAILQ_INSERT_TAIL(&f->first, c, entry);
 	set_deadline(c, FRONT_FIRST_MS);

@@ -9,7 +9,9 @@
  * FRONT_UNFINISHED_MAX connections may have asked nothing yet: a new one ends the oldest of them,
  * so that whoever holds connections open only loses his own.  One request at a time is in flight
  * per connection.  A large body is taken only from a client whose challenge the keeper has just
- * granted, once per challenge, and all bodies together have a bound.
+ * granted, once per challenge and one at a time.  Such bodies together have a bound, and so have
+ * all others of each listener together, but for tiny ones: a stranger who announces bodies keeps
+ * neither an enrolled host from attesting nor an admin from revoking.
  *
  * May be used by: guardian/main.c, in a process of its own.
  */
@@ -20,6 +22,7 @@
 #include "guardian/link.h"
 
 #define FRONT_CONNECTIONS_MAX 6000
+#define FRONT_ADMINS_PART     16 /* one in so many is for the admins' listener alone */
 #define FRONT_UNFINISHED_MAX  1024
 #define FRONT_FIRST_MS	      10000 /* handshake and first head */
 #define FRONT_IDLE_MS	      30000 /* until the next head is there */
@@ -28,9 +31,10 @@
 #define FRONT_TRANSFER_BYTES  (256 * 1024)
 #define FRONT_PER_BYTES_MS    1000
 #define FRONT_ANSWER_MS	      150000		  /* the keeper, whose verifier has a queue */
-#define FRONT_SMALL_BODY      (256 * 1024)	  /* anybody's */
-#define FRONT_BODIES_MAX      (64 * 1024 * 1024)  /* those together */
-#define FRONT_LARGE_MAX	      (256 * 1024 * 1024) /* the other ones together */
+#define FRONT_TINY_BODY	      4096		  /* bounded by the connections alone */
+#define FRONT_SMALL_BODY      (256 * 1024)	  /* evidence without a challenge from here */
+#define FRONT_BODIES_MAX      (64 * 1024 * 1024)  /* a listener's together, but for tiny ones */
+#define FRONT_LARGE_MAX	      (256 * 1024 * 1024) /* evidence after a challenge, together */
 #define FRONT_GRANT_MS	      120000		  /* after a challenge */
 
 /* The listening sockets by enum link_listener, and the keeper's link; all stay the caller's. */

@@ -16,8 +16,9 @@
 
 /* Evidence that is, or waits to be, judged. */
 struct job {
-	uint64_t id;	     /* of the front's request */
-	uint64_t front;	     /* which front asked */
+	uint64_t id;	/* of the front's request */
+	uint64_t front; /* which front asked */
+	uint8_t peer[STORE_FINGERPRINT_BYTES];
 	int sent;	     /* the verifier has it */
 	int64_t deadline_ms; /* once it is the first */
 	struct certify_case c;
@@ -203,20 +204,29 @@ static int is_attest(const struct service_ask *q)
 	return route_find(q->listener, q->method, q->path, &route) == 0 && route == ROUTE_ATTEST;
 }
 
+/* May evidence of Q's host wait too?  One host's own must not fill the queue. */
+static int has_room(const struct keeper *k, const struct service_ask *q)
+{
+	for (size_t i = 0; i < k->n_jobs; i++)
+		if (memcmp(k->jobs[i].peer, q->peer, sizeof(q->peer)) == 0)
+			return 0;
+	return k->n_jobs < KEEPER_QUEUE_MAX;
+}
+
 /* Answer the request in M, or keep it for the verifier: 1, M is then taken. */
 static int answer(struct keeper *k, uint64_t id, struct buf *m, struct service_reply *r)
 {
 	char path[LINK_PATH_MAX + 1];
 	struct service_ask q;
-	struct job *j = &k->jobs[k->n_jobs];
 	struct certify_case c;
 	size_t body_at;
 	if (read_ask(m, &q, path, &body_at) < 0)
 		return ERR_FORMAT;
 	/* Before the challenge is spent for nothing. */
-	if (k->n_jobs == KEEPER_QUEUE_MAX && is_attest(&q)) {
+	if (is_attest(&q) && !has_room(k, &q)) {
 		service_refuse(r, "guardian.busy", ERR_LIMIT,
-			       "too many hosts are being looked at: ask again in a moment");
+			       "too many hosts, or this one already, are being looked at: ask "
+			       "again in a moment");
 		return 0;
 	}
 	certify_case_init(&c);
@@ -224,6 +234,7 @@ static int answer(struct keeper *k, uint64_t id, struct buf *m, struct service_r
 		certify_case_done(&c);
 		return 0;
 	}
+	struct job *j = &k->jobs[k->n_jobs++];
 	*j = (struct job){
 		.id = id,
 		.front = k->fronts,
@@ -233,7 +244,7 @@ static int answer(struct keeper *k, uint64_t id, struct buf *m, struct service_r
 		.body_at = body_at,
 		.n_body = q.n_body,
 	};
-	k->n_jobs++;
+	memcpy(j->peer, q.peer, sizeof(j->peer));
 	return 1;
 }
 

@@ -339,6 +339,12 @@ urls=$lies attest alpha 1 "another key than this host's" -o none.der
 urls=$lies attest beta 1 'the certificate that the guardian sent'
 urls=https://127.0.0.1:8817#$(cat foreign/pin) attest alpha 1 'the certificate that the guardian sent' -o none.der
 check 'nothing of theirs is kept' test ! -e none.der
+# ... and a log that the guardian has signed, but of another VM.
+admins_url=https://127.0.0.1:8798#$pin admin 0 'chained and signed' log --log-key state/log.jwk.pub --head liar/head --json
+cp out liar/records
+admins_url=$lies admin 0 'chained and signed' log --log-key state/log.jwk.pub
+admins_url=$lies admin 1 'not of 11111111' log --log-key state/log.jwk.pub \
+	--vm 11111111-1111-4111-8111-111111111111
 
 # A policy at once.
 admins_url=https://127.0.0.1:8798#$pin

@@ -125,9 +125,9 @@ def speak(client, data, wait=15):
 
 
 class Guardian:
-    def __init__(self):
+    def __init__(self, *before):
         self.log = open(f"{WORK}/log", "ab")
-        self.process = subprocess.Popen([PROGRAM, "run", "--state", STATE, "--listen", f"127.0.0.1:{HOSTS}",
+        self.process = subprocess.Popen([*before, PROGRAM, "run", "--state", STATE, "--listen", f"127.0.0.1:{HOSTS}",
                                          "--admin-listen", f"127.0.0.1:{ADMINS}"], stdin=subprocess.DEVNULL,
                                         stdout=self.log, stderr=self.log)
 
@@ -372,6 +372,66 @@ def test_verifier(guardian, host, mine):
     check("nothing was certified", certificates() == 0)
 
 
+def announce(client, port, path, size, n):
+    """N connections that say that a body of SIZE bytes comes, and send none of it."""
+    head = (f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {size}\r\n\r\n").encode()
+    opened, tls = [], context(client)
+    for _ in range(n):
+        try:
+            s = tls.wrap_socket(socket.create_connection(("127.0.0.1", port), 10))
+            s.sendall(head)
+            opened.append(s)
+        except OSError:
+            pass
+    return opened
+
+
+def test_announced(host, other, admin, mine, theirs):
+    """What strangers announce keeps neither hosts nor admins from speaking."""
+    stranger, nobody = Client("stranger"), {"id": str(uuid.uuid4())}
+    opened = announce(stranger, HOSTS, "/v1/enrol/begin", 256 * 1024, 260)
+    refuses("a challenge beside 260 announced enrolments", ask(host, HOSTS, "POST", "/v1/challenge", nobody), 403,
+            "host.unknown")
+    refuses("evidence beside them", attest(host, mine, 50000), 403, "host.unhealthy")
+    refuses("an admin's word beside them", ask(admin, ADMINS, "POST", "/v1/hosts/revoke", nobody), 403, "host.unknown")
+    refuses("... and his policy", ask(admin, ADMINS, "POST", "/v1/policy", {"policy": "x" * 5000, "at_once": False}),
+            400, "request.format")
+    opened += announce(stranger, ADMINS, "/v1/policy", 4 * 1024 * 1024, 16)
+    refuses("an admin's word beside announced policies", ask(admin, ADMINS, "POST", "/v1/hosts/revoke", nobody), 403,
+            "host.unknown")
+    for s in opened:
+        s.close()
+    # An enrolled host has one large body at a time.
+    opened = []
+    for _ in range(20):
+        ask(other, HOSTS, "POST", "/v1/challenge", {"id": str(theirs)})
+        opened += announce(other, HOSTS, "/v1/attest", 14 * 1024 * 1024, 1)
+    refuses("evidence beside another host's 20", attest(host, mine, 300000), 403, "host.unhealthy")
+    for s in opened:
+        s.close()
+
+
+def test_queue(guardian, host, other, mine, theirs):
+    """One host's evidence does not fill the verifier's queue."""
+    stopped, answers, seen = guardian.child("verifier"), [], []
+    os.kill(stopped, signal.SIGSTOP)
+    asking = [threading.Thread(target=lambda: answers.append(attest(other, theirs))) for _ in range(9)]
+    for t in asking:
+        t.start()
+    time.sleep(2)
+    mine_asks = threading.Thread(target=lambda: seen.append(attest(host, mine)))
+    mine_asks.start()
+    time.sleep(1)
+    os.kill(stopped, signal.SIGCONT)
+    for t in asking + [mine_asks]:
+        t.join(30)
+    refuses("evidence beside another host's nine", seen[0] if seen else (0, {}), 403, "host.unhealthy")
+    judged = [a for a in answers if a[1].get("id") == "host.unhealthy"]
+    busy = [a for a in answers if a[1].get("id") == "guardian.busy"]
+    check("one of the nine is judged", len(judged) == 1 and len(busy) == 8, answers)
+
+
 def test_store(host, mine):
     db = sqlite3.connect(f"{STATE}/guardian.db", isolation_level=None)
     db.execute("BEGIN EXCLUSIVE")
@@ -471,6 +531,10 @@ def main():
         test_requests(host, admin)
         mine = test_decisions(host, other, admin)
         test_verifier(guardian, host, mine)
+        busy = Client("busyhost")
+        theirs = enrolled("busy", busy)
+        test_announced(host, busy, admin, mine, theirs)
+        test_queue(guardian, host, busy, mine, theirs)
         test_store(host, mine)
         test_slow(host)
         test_certificate(admin)
@@ -479,6 +543,16 @@ def main():
     check("SIGTERM ends it", ended == 0, ended)
     check("nothing is left", not any("guardian-" in open(f"/proc/{p}/comm", encoding="ascii").read()
                                      for p in os.listdir("/proc") if p.isdigit()))
+    # Few connections, and a stranger has all that hosts may have.
+    guardian = Guardian("prlimit", "--nofile=160")
+    check("it starts with few descriptors", guardian.ready(host))
+    opened = announce(other, HOSTS, "/v1/challenge", 100, 140)
+    refuses("an admin beside them", ask(admin, ADMINS, "POST", "/v1/hosts/revoke", {"id": str(uuid.uuid4())}), 403,
+            "host.unknown")
+    for s in opened:
+        s.close()
+    check("and serves again", guardian.ready(host))
+    guardian.stop()
     # A keeper that ends is the end.
     guardian = Guardian()
     check("it starts again", guardian.ready(host))

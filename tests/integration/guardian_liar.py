@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A guardian that has the right key and lies: guardian_liar.py PORT CA.pem CERT.der FOLDER
 
-It certifies everybody with CERT.der under the CA in CA.pem, and enrols other keys than it was sent. Its thumbprint is
-in FOLDER/pin once it listens."""
+It certifies everybody with CERT.der under the CA in CA.pem, enrols other keys than it was sent, and whichever log is
+asked for is the one in FOLDER/records and FOLDER/head. Its thumbprint is in FOLDER/pin once it listens."""
 import base64
 import hashlib
 import http.server
@@ -25,6 +25,14 @@ def ticket():
     return {"nonce": b64(os.urandom(32)), "expires": int(time.time()) + 60, "mac": b64(os.urandom(32))}
 
 
+def log():
+    answer = {"records": [], "head": ""}
+    if os.path.exists(f"{folder}/records"):
+        with open(f"{folder}/records", encoding="ascii") as records, open(f"{folder}/head", encoding="ascii") as head:
+            answer = {"records": records.read().split(), "head": head.read().strip()}
+    return answer
+
+
 class Liar(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -41,8 +49,9 @@ class Liar(http.server.BaseHTTPRequestHandler):
             "/v1/attest": {"certificate": b64(health), "generation": 2, "not_after": 0, "findings": []},
             "/v1/enrol/begin": {**ticket(), "id_object": "", "encrypted": ""},
             "/v1/enrol/finish": {"status": "pending", "fingerprint": "00" * 32},
+            "/v1/log": log(),
         }
-        body = json.dumps(answers[self.path]).encode()
+        body = json.dumps(answers[self.path.split("?")[0]]).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

@@ -132,13 +132,19 @@ static void test_a_challenge_is_good_once(void **state)
 static void test_only_approved_hosts_are_looked_at(void **state)
 {
 	(void)state;
+	struct certify_challenge before, none;
 	bed_add(g.store, 5);
+	/* Neither gets a challenge, nor answers the one that it got before. */
+	REFUSES("host.pending", certify_challenge(&g, bed_id(5), NOW, &none, &why));
+	DONE(certify_challenge(&g, bed_id(1), NOW, &before, &why));
 	REFUSES("host.unknown", attest(4, &why));
 	REFUSES("host.pending", attest(5, &why));
 	DONE(admin_revoke(&g, ANNA, bed_id(1), NOW, &why));
 	REFUSES("host.revoked", attest(1, &why));
+	REFUSES("host.revoked", certify_begin(&g, bed_id(1), &before, NOW + 1, &c, &why));
 	DONE(admin_replace(&g, ANNA, bed_id(1), NOW, &why));
 	REFUSES("host.replacing", attest(1, &why));
+	REFUSES("host.replacing", certify_begin(&g, bed_id(1), &before, NOW + 1, &c, &why));
 	DONE(attest(2, &why));
 }
 
