@@ -216,6 +216,7 @@ run_guardian one state 8787
 # The log tells what was decided, with a key that its reader has; cut off, it is found out.
 admin 0 'chained and signed' log --log-key state/log.jwk.pub --head head
 check 'it has what was done' test "$(grep -cE ' (approve|revoke|replace|policy) ' out)" -ge 7
+check 'what is of no host names none' test "$(grep -c ' host ' out)" -ge 5 -a -z "$(grep 'host 00000000' out)"
 admin 0 '' host revoke "$beta"
 admin 0 'chained and signed' log --log-key state/log.jwk.pub --head head
 admin 1 'signed by another key' log --log-key admin.pub
