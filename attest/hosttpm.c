@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <tss2/tss2_rc.h>
 #include <tss2/tss2_tctildr.h>
 
 #include "attest/hosttpm_form.h"
@@ -78,6 +79,21 @@ static int check_family(struct hosttpm *t, struct fault *f)
 	return 0;
 }
 
+/* Why there is no way to the TPM.  Of a device the TSS only says that it failed to open it. */
+static int unreachable(const char *name, TSS2_RC answer, struct fault *f)
+{
+	static const char DEVICE[] = "device:";
+	if (strncmp(name, DEVICE, sizeof(DEVICE) - 1) == 0)
+		return fault_set(f, -ENODEV,
+				 "there is no TPM 2.0 at %s: enable it in the firmware's settings, "
+				 "or name another one",
+				 name);
+	return fault_set(f, -ENODEV,
+			 "the TPM at %s cannot be reached (%s): see that it runs and that its name "
+			 "is right",
+			 name, Tss2_RC_Decode(answer));
+}
+
 int hosttpm_open(const char *tcti, struct hosttpm **out, struct fault *f)
 {
 	struct hosttpm *t = calloc(1, sizeof(*t));
@@ -85,11 +101,9 @@ int hosttpm_open(const char *tcti, struct hosttpm **out, struct fault *f)
 		return fault_set(f, -ENOMEM, "no memory for the TPM's context");
 	const char *name = tcti ? tcti : DEFAULT_TCTI;
 	int rc = 0;
-	if (Tss2_TctiLdr_Initialize(name, &t->tcti) != TSS2_RC_SUCCESS)
-		rc = fault_set(f, -ENODEV,
-			       "there is no TPM 2.0 at %s: enable it in the firmware's settings, "
-			       "or name another one",
-			       name);
+	TSS2_RC answer = Tss2_TctiLdr_Initialize(name, &t->tcti);
+	if (answer != TSS2_RC_SUCCESS)
+		rc = unreachable(name, answer, f);
 	else if (Esys_Initialize(&t->esys, t->tcti, NULL) != TSS2_RC_SUCCESS)
 		rc = fault_set(f, ERR_STATE, "the TPM at %s cannot be used", name);
 	else

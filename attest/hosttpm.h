@@ -27,7 +27,8 @@
 struct hosttpm;
 
 /* TCTI: a TSS2 TCTI name and configuration, or NULL for /dev/tpmrm0.  -ENODEV with a sentence when
- * there is no TPM 2.0; ERR_STATE if it does not answer as it should. */
+ * there is no TPM 2.0, or for a TCTI other than device: with the TSS's reason for not reaching it;
+ * ERR_STATE if it does not answer as it should. */
 int hosttpm_open(const char *tcti, struct hosttpm **out, struct fault *f) MUST_CHECK;
 void hosttpm_close(struct hosttpm *t);
 

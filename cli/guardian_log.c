@@ -90,14 +90,18 @@ static int fetch(struct remote *r, const char *vm, struct log *l, const struct j
 
 static int print_record(const struct ledger_record *r, void *arg)
 {
+	static const uint8_t NONE[UUID_BYTES];
 	char when[32] = "", host[UUID_TEXT_SIZE];
 	struct tm tm = { 0 };
 	time_t t = (time_t)r->time;
 	(void)arg;
 	if (gmtime_r(&t, &tm))
 		strftime(when, sizeof(when), "%FT%TZ", &tm);
-	uuid_format(r->host, host);
-	printf("%6" PRId64 "  %s  %-8s  host %s", r->seq, when, ledger_event_name(r->event), host);
+	printf("%6" PRId64 "  %s  %-8s", r->seq, when, ledger_event_name(r->event));
+	if (memcmp(r->host, NONE, sizeof(NONE)) != 0) {
+		uuid_format(r->host, host);
+		printf("  host %s", host);
+	}
 	if (r->by[0])
 		printf("  by %s", r->by);
 	if (r->generation)

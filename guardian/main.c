@@ -33,10 +33,14 @@ static const char HELP[] =
 	"                             [--admin-listen ADDR:PORT] [--ek-ca FILE]\n"
 	"\n"
 	"A guardian looks into what hosts measured of themselves and certifies those that are\n"
-	"healthy.  `init` makes its keys and database, once, and prints what hosts and admins\n"
-	"need to know it by; `run` serves until SIGTERM.\n"
+	"healthy; no VM's key goes through it yet.\n"
+	"  init  makes its keys, its database and a first policy that passes no host, and prints\n"
+	"        the addresses that hosts and admins need; safe to repeat\n"
+	"  run   serves until SIGTERM\n"
+	"\n"
 	"  --state DIR               instead of " PATH_GUARDIAN_STATE "\n"
-	"  --admin PUB.jwk           public key of an admin: shieldvm key new makes one\n"
+	"  --admin PUB.jwk           public key of an admin, FILE.pub of shieldvm key new FILE;\n"
+	"                            without an admin nobody can approve hosts\n"
 	"  --admin-name NAME         his name in the release log, instead of \"admin\"\n"
 	"  --listen ADDR:PORT        for hosts, instead of " LISTEN_HOSTS "\n"
 	"  --admin-listen ADDR:PORT  for admins, instead of " LISTEN_ADMINS "\n"
@@ -77,13 +81,15 @@ static int parse(int argc, char **argv, int running, struct options *o, struct f
 					[OPT_LISTEN] = &o->listen,
 					[OPT_ADMIN_LISTEN] = &o->admin_listen,
 					[OPT_EK_CA] = &o->ek_ca };
-	int c;
+	int c, at = 0;
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":h", OPTIONS, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":h", OPTIONS, &at)) != -1) {
 		if (c == 'h')
 			return 1;
-		if (c < OPT_STATE || c > OPT_EK_CA ||
-		    (c != OPT_STATE && running != (c >= OPT_LISTEN)))
+		if (c > OPT_STATE && c <= OPT_EK_CA && running != (c >= OPT_LISTEN))
+			return fault_set(f, ERR_USAGE, "%s: --%s is for %s only (see --help)",
+					 argv[0], OPTIONS[at].name, running ? "init" : "run");
+		if (c < OPT_STATE || c > OPT_EK_CA)
 			return fault_set(f, ERR_USAGE,
 					 "%s: there is no option '%s', or it needs a value (see "
 					 "--help)",

@@ -6,7 +6,6 @@
 set -u -o pipefail
 shieldvm=$(realpath "$1")
 guardian=$(realpath "$2")
-maker=$(realpath "$(dirname "$0")/attest_log.py")
 liar=$(realpath "$(dirname "$0")/guardian_liar.py")
 for tool in swtpm swtpm_setup tpm2_pcrextend jq python3 ip openssl pgrep; do
 	command -v "$tool" >/dev/null && continue
@@ -14,81 +13,18 @@ for tool in swtpm swtpm_setup tpm2_pcrextend jq python3 ip openssl pgrep; do
 	[ "${MUST_WORK:-}" != 1 ] || exit 1
 	exit 77
 done
-if [ "${CLI_INSIDE:-}" != 1 ]; then
-	if ! why=$(unshare --mount --net --pid --fork true 2>&1) || [ "$(id -u)" != 0 ]; then
-		printf 'skipped: no namespaces of its own: %s\n' "${why:-not root}"
-		[ "${MUST_WORK:-}" != 1 ] || exit 1
-		exit 77
-	fi
-	CLI_INSIDE=1 exec timeout -k 5 400 unshare --mount --net --pid --fork --kill-child --mount-proc \
-		--propagation private "$(realpath "$0")" "$@"
-fi
-# shellcheck source-path=SCRIPTDIR source=cli-lib.sh
-. "$(dirname "$0")/cli-lib.sh"
-cli_enter 400 "$shieldvm" "$guardian"
-ip link set lo up
+# shellcheck source-path=SCRIPTDIR source=guardian-lib.sh
+. "$(dirname "$0")/guardian-lib.sh"
+guardian_enter 400 "$shieldvm" "$guardian"
 
-declare -A tpms=() guardians=()
-stop_tpm() { # NAME
-	[ -n "${tpms[$1]:-}" ] || return 0
-	# In order: a TPM that is cut off counts it as an attempt at a secret, and locks up after three.
-	TPM2TOOLS_TCTI=swtpm:path=$work/$1.sock tpm2_shutdown -c 2>/dev/null
-	kill "${tpms[$1]}" 2>/dev/null
-	wait "${tpms[$1]}" 2>/dev/null
-	unset "tpms[$1]"
-}
-stop_guardian() { # NAME
-	[ -n "${guardians[$1]:-}" ] || return 0
-	kill "${guardians[$1]}" 2>/dev/null
-	wait "${guardians[$1]}" 2>/dev/null
-	unset "guardians[$1]"
-}
-end() {
-	local name
-	for name in "${!tpms[@]}"; do stop_tpm "$name"; done
-	for name in "${!guardians[@]}"; do stop_guardian "$name"; done
-	cd /
-	umount -l "$work"
-	rmdir "$work"
-}
-trap end EXIT
+# --- what is said on a host, and by the admin ---
 
-# --- hosts: each has a TPM, logs and an /etc/shieldvm of its own ---
-
-make_host() { # NAME
-	mkdir "$1" "$1/tpm" "$1/etc"
-	check "a TPM is made for $1" swtpm_setup --tpm2 --tpmstate "$work/$1/tpm" --create-ek-cert --ecc \
-		--config setup.conf --overwrite
-	"$shieldvm" key new "$1/etc/host.jwk" >/dev/null || fail "no key for $1"
-}
-# boot NAME CHANGE...: its TPM is reset and gets what attest_log.py says.
-boot() {
-	local name=$1 extends
-	shift
-	stop_tpm "$name"
-	rm -f "$name.sock" "$name.sock.ctrl"
-	swtpm socket --tpm2 --tpmstate dir="$work/$name/tpm" --server type=unixio,path="$work/$name.sock" \
-		--ctrl type=unixio,path="$work/$name.sock.ctrl" --flags not-need-init,startup-clear \
-		--log file="$work/$name.log" &
-	tpms[$name]=$!
-	for _ in $(seq 100); do
-		[ -S "$name.sock" ] && [ -S "$name.sock.ctrl" ] && break
-		sleep 0.1
-	done
-	mkdir -p "$name/logs"
-	python3 "$maker" "$name/logs" "$@" || exit 1
-	mapfile -t extends <"$name/logs/extend"
-	check "$name: PCRs are extended" env TPM2TOOLS_TCTI="swtpm:path=$work/$name.sock" tpm2_pcrextend "${extends[@]}"
-}
 # on NAME STATUS SENTENCE ARGUMENT...: the command on that host; its verdict may be on standard output.
 on() {
 	local name=$1 status=$2 sentence=$3 got=0
 	shift 3
 	checks=$((checks + 1))
-	mkdir -p /etc/shieldvm
-	mount --bind "$work/$name/etc" /etc/shieldvm
-	"$shieldvm" "$@" >out 2>err || got=$?
-	umount /etc/shieldvm
+	as_host "$name" "$@" >out 2>err || got=$?
 	[ "$got" = "$status" ] || fail "$name: $*: status $got instead of $status: $(cat out err)"
 	[ -z "$sentence" ] || grep -qaF -e "$sentence" out err || fail "$name: $*: does not say '$sentence': $(cat out err)"
 	[ "$status" = 0 ] || [ "$(grep -c '^shieldvm: ' err)" = 1 ] || fail "$name: $*: not one sentence: $(cat err)"
@@ -113,40 +49,12 @@ admin() {
 	[ "$got" = "$status" ] || fail "guardian $*: status $got instead of $status: $(cat out err)"
 	[ -z "$sentence" ] || grep -qaF -e "$sentence" out err || fail "guardian $*: does not say '$sentence': $(cat out err)"
 }
-id_of() { tr -d '\n' <"$1/etc/host.id"; }
-print_of() { sed -n 's/^Fingerprint  //p' out; }
 
 # --- guardians ---
 
-run_guardian() { # NAME STATE PORT
-	"$guardian" run --state "$work/$2" --listen "127.0.0.1:$3" --admin-listen "127.0.0.1:$(($3 + 1))" \
-		--ek-ca makers.pem >"$1.out" 2>&1 &
-	guardians[$1]=$!
-	for _ in $(seq 100); do
-		(exec 3<>"/dev/tcp/127.0.0.1/$3") 2>/dev/null && return
-		kill -0 "${guardians[$1]}" 2>/dev/null || break
-		sleep 0.1
-	done
-	fail "guardian $1 does not start: $(cat "$1.out")"
-	exit 1
-}
-
-mkdir ca
-cat >setup.conf <<EOF
-create_certs_tool = $(command -v swtpm_localca)
-create_certs_tool_config = $work/localca.conf
-create_certs_tool_options = $work/localca.options
-EOF
-cat >localca.conf <<EOF
-statedir = $work/ca
-signingkey = $work/ca/key.pem
-issuercert = $work/ca/cert.pem
-certserial = $work/ca/serial
-EOF
-printf -- '--platform-manufacturer maker\n--platform-version 1\n--platform-model model\n' >localca.options
+make_maker
 make_host alpha
 make_host beta
-cat ca/*cert.pem >makers.pem
 for name in admin stranger; do
 	"$shieldvm" key new "$name" >/dev/null || fail "no key for $name"
 done
@@ -308,6 +216,7 @@ run_guardian one state 8787
 # The log tells what was decided, with a key that its reader has; cut off, it is found out.
 admin 0 'chained and signed' log --log-key state/log.jwk.pub --head head
 check 'it has what was done' test "$(grep -cE ' (approve|revoke|replace|policy) ' out)" -ge 7
+check 'what is of no host names none' test "$(grep -c ' host ' out)" -ge 5 -a -z "$(grep 'host 00000000' out)"
 admin 0 '' host revoke "$beta"
 admin 0 'chained and signed' log --log-key state/log.jwk.pub --head head
 admin 1 'signed by another key' log --log-key admin.pub
@@ -354,8 +263,7 @@ admin 0 'from 3 on' policy fetch
 urls=$second attest alpha 1 kernel.ima-appraise
 
 # Nothing outlives what was started here.
-for name in "${!tpms[@]}"; do stop_tpm "$name"; done
-for name in "${!guardians[@]}"; do stop_guardian "$name"; done
+stop_all
 left=$(pgrep -l 'swtpm|shieldvm' || true)
 check "no process is left: $left" test -z "$left"
 echo "$checks checks"

@@ -217,6 +217,8 @@ def test_init(admin):
     for words in ([], ["walk"], ["run", "--listen", "here"], ["run", "--admin", "x"], ["init", "--state", "x"]):
         done = subprocess.run([PROGRAM, *words], capture_output=True, text=True)
         check(f"{words} is wrong usage", done.returncode == 2 and done.stderr.count("\n") == 1 and not done.stdout, done)
+    done = subprocess.run([PROGRAM, "init", "--listen", "[::1]:1"], capture_output=True, text=True)
+    check("an option of the other command is told", "--listen is for run only" in done.stderr, done)
     check("--help", subprocess.run([PROGRAM, "--help"], capture_output=True).returncode == 0)
 
 

@@ -49,8 +49,12 @@ static void test_open_without_a_tpm(void **state)
 	struct hosttpm *t = NULL;
 	struct fault f = { 0 };
 	assert_int_equal(hosttpm_open("swtpm:path=/nonexistent/socket", &t, &f), -ENODEV);
+	assert_non_null(strstr(f.text, "swtpm:path=/nonexistent/socket cannot be reached ("));
+	assert_null(strstr(f.text, "firmware"));
+	f = (struct fault){ 0 };
+	assert_int_equal(hosttpm_open("device:/nonexistent", &t, &f), -ENODEV);
+	assert_non_null(strstr(f.text, "no TPM 2.0 at device:/nonexistent: enable it"));
 	assert_null(t);
-	assert_non_null(strstr(f.text, "/nonexistent/socket"));
 }
 
 /* What the guardian does with a credential: made for EK and NAME; and what the TPM answers. */

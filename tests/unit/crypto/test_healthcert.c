@@ -399,7 +399,7 @@ static void test_broken_cas_are_told(void **state)
 	assert_int_equal(run("rm ca.key ca.pem"), 0);
 	f = (struct fault){ 0 };
 	assert_int_equal(healthca_open(folder, &none, &f), -ENOENT);
-	assert_non_null(strstr(f.text, "shieldvm guardian init"));
+	assert_non_null(strstr(f.text, "shieldvm-guardian init"));
 	assert_null(none);
 }
 
