@@ -542,6 +542,13 @@ static void test_malformed(void **state)
 	refused(400, "request.format", 0);
 	start(1, 1, -1, NOW);
 	refused(400, "request.format", 0);
+	/* All well but for a member that none of them has. */
+	post(PEER[1], REPORT,
+	     "{\"id\":\"" HOST(1) "\",\"vm\":\"" VM_ID "\",\"token\":1,\"version\":0,\"x\":1}",
+	     NOW);
+	refused(400, "request.format", 0);
+	post(ANNA, "/v1/lease/takeback", "{\"vm\":\"" VM_ID "\",\"owner\":\"x\",\"x\":1}", NOW);
+	refused(400, "request.format", 0);
 	/* What was not understood has spent nothing. */
 	start(1, 1, 0, NOW);
 	well();
