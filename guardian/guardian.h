@@ -14,6 +14,7 @@
 #include "crypto/healthcert.h"
 #include "crypto/jwk.h"
 #include "crypto/mac.h"
+#include "crypto/protector.h"
 #include "guardian/ledger.h"
 #include "guardian/refusal.h"
 #include "guardian/store_host.h"
@@ -25,7 +26,8 @@ struct guardian {
 	const struct healthca *ca;
 	const struct jwk *log_key; /* private */
 	const struct ekcert_roots
-		*ek_roots; /* makers of TPMs; NULL: hosts with TPMs cannot enrol */
+		*ek_roots;	    /* makers of TPMs; NULL: hosts with TPMs cannot enrol */
+	const struct ecdh *release; /* the key that protectors name; NULL: releases nothing */
 	uint8_t mac_key[MAC_KEY_BYTES];
 };
 

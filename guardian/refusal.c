@@ -21,6 +21,8 @@ static const struct {
 	{ "request.method", "Use programs of versions that belong together." },
 	{ "request.size", "Ask for a challenge first; a request has a largest size." },
 	{ "request.format", "Use programs of versions that belong together." },
+	{ "request.used", "Ask again under a new request id." },
+	{ "request.rate", "Wait a minute: one host is released so much and no more in one." },
 	{ "challenge.foreign", "Ask the guardian for a challenge of this host and answer that." },
 	{ "challenge.expired", "Ask for a new challenge, and look at the clocks." },
 	{ "challenge.used", "Ask for a new challenge for each answer." },

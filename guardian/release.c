@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "guardian/release.h"
 
+#include <errno.h>
+
 _Static_assert(KEYRELEASE_REQUEST_BYTES == LEDGER_REQUEST_BYTES, "one id of a request");
 _Static_assert(ATTEST_WORKER_KEY_BYTES == RAWKEY_P256_POINT, "a worker's key is a point");
 
@@ -46,15 +48,42 @@ static int seal(const struct ecdh *ecdh, const struct release_ask *ask, const st
 	return refuse_failed(why, "protector.unwrap", rc);
 }
 
-int release_key(const struct guardian *g, const struct ecdh *ecdh, const struct release_ask *ask,
-		int64_t now, struct buf *out, struct lease_grant *grant, struct refusal *why)
+int release_request(const struct guardian *g, const uint8_t host[static UUID_BYTES],
+		    const uint8_t request[static LEDGER_REQUEST_BYTES], int64_t now,
+		    struct refusal *why)
 {
-	struct lease_grant given;
-	CLEANUP_PROTECTOR struct protector *p = NULL;
-	int rc = open_protector(ecdh, &ask->about, &p, why);
+	static const char LABEL[] = "shieldvm/1/request";
+	uint8_t id[STORE_HASH_BYTES];
+	const struct hash_part parts[] = { { LABEL, sizeof(LABEL) },
+					   { host, UUID_BYTES },
+					   { request, LEDGER_REQUEST_BYTES } };
+	CLEANUP_STORE_HOST struct store_host h;
+	store_host_init(&h);
+	STORE_DECISION(s, g->store);
+	int rc = refuse_failed(why, "guardian.keys", hash_parts(HASH_SHA256, parts, 3, id));
+	if (rc >= 0)
+		rc = refuse_failed(why, "guardian.store", store_begin(s, &why->fault));
+	if (rc >= 0)
+		rc = guardian_approved(g, host, &h, why);
 	if (rc < 0)
 		return rc;
-	struct lease_ask start = {
+	rc = store_nonce_use(s, id, host, now, now + RELEASE_SECONDS, &why->fault);
+	if (rc == -EEXIST || rc == ERR_LIMIT)
+		why->fault = (struct fault){ 0 };
+	if (rc == -EEXIST)
+		return refuse(why, "request.used", rc, "the request was made before");
+	if (rc == ERR_LIMIT)
+		return refuse(why, "request.rate", rc,
+			      "the host has asked for %d releases in the last %d s",
+			      RELEASE_PER_HOST, RELEASE_SECONDS);
+	rc = refuse_failed(why, "guardian.store", rc);
+	return rc < 0 ? rc : guardian_commit(g, why);
+}
+
+/* What ASK, whose protector P is, asks of the lease. */
+static struct lease_ask lease_of(const struct release_ask *ask, const struct protector *p)
+{
+	struct lease_ask l = {
 		.owner = protector_owner(p),
 		.least = HEALTHCERT_TPM,
 		.certificate = ask->about.certificate,
@@ -63,16 +92,40 @@ int release_key(const struct guardian *g, const struct ecdh *ecdh, const struct 
 		.ticket = ask->ticket,
 		.ticket_chars = ask->ticket_chars,
 	};
-	memcpy(start.vm, ask->about.vm, sizeof(start.vm));
-	memcpy(start.host, ask->host, sizeof(start.host));
-	memcpy(start.worker, ask->worker, sizeof(start.worker));
-	memcpy(start.request, ask->about.request, sizeof(start.request));
-	rc = lease_start(g, &start, now, &given, why);
+	memcpy(l.vm, ask->about.vm, sizeof(l.vm));
+	memcpy(l.host, ask->host, sizeof(l.host));
+	memcpy(l.worker, ask->worker, sizeof(l.worker));
+	memcpy(l.request, ask->about.request, sizeof(l.request));
+	return l;
+}
+
+int release_key(const struct guardian *g, const struct ecdh *ecdh, const struct release_ask *ask,
+		int64_t now, struct buf *out, struct lease_grant *grant, struct refusal *why)
+{
+	struct lease_grant given;
+	CLEANUP_PROTECTOR struct protector *p = NULL;
+	int rc = open_protector(ecdh, &ask->about, &p, why);
 	if (rc < 0)
 		return rc;
-	rc = seal(ecdh, ask, p, &given, out, why);
+	struct lease_ask start = lease_of(ask, p);
+	rc = lease_start(g, &start, now, &given, why);
+	if (rc >= 0)
+		rc = seal(ecdh, ask, p, &given, out, why);
 	if (rc < 0)
 		return rc;
 	*grant = given;
 	return 0;
+}
+
+int release_handover(const struct guardian *g, const struct ecdh *ecdh,
+		     const uint8_t from[static UUID_BYTES], int64_t token,
+		     const struct release_ask *ask, int64_t now, struct lease_grant *grant,
+		     struct refusal *why)
+{
+	CLEANUP_PROTECTOR struct protector *p = NULL;
+	int rc = open_protector(ecdh, &ask->about, &p, why);
+	if (rc < 0)
+		return rc;
+	struct lease_ask to = lease_of(ask, p);
+	return lease_handover(g, from, token, &to, now, grant, why);
 }

@@ -19,14 +19,29 @@
 #include "crypto/keyrelease.h"
 #include "guardian/lease.h"
 
+/* Releases and handovers that one host may ask for within RELEASE_SECONDS; challenges that it has
+ * answered and that have not expired count too. */
+#define RELEASE_PER_HOST STORE_NONCES_PER_HOST
+#define RELEASE_SECONDS	 60
+
 struct release_ask {
 	struct keyrelease_about about;
-	uint8_t host[UUID_BYTES]; /* as the transport knows it */
+	uint8_t host[UUID_BYTES]; /* that is to run the VM */
 	uint8_t worker[ATTEST_WORKER_KEY_BYTES];
 	int64_t version; /* as in struct lease_ask */
 	const char *ticket;
 	size_t ticket_chars;
 };
+
+/*
+ * Spend REQUEST, the id of what the host asks, durably and before anything else of it is looked at:
+ * whatever comes of it, it is not asked again while a certificate may live.  This bounds what one
+ * host can make the release log grow by.  Refuses as host.*, request.used, request.rate (over
+ * RELEASE_PER_HOST), guardian.*.
+ */
+int release_request(const struct guardian *g, const uint8_t host[static UUID_BYTES],
+		    const uint8_t request[static LEDGER_REQUEST_BYTES], int64_t now,
+		    struct refusal *why) MUST_CHECK;
 
 /*
  * Append the sealed key, KEYRELEASE_BYTES, to OUT.  ECDH has the guardian's key, which the
@@ -36,5 +51,14 @@ struct release_ask {
 int release_key(const struct guardian *g, const struct ecdh *ecdh, const struct release_ask *ask,
 		int64_t now, struct buf *out, struct lease_grant *grant,
 		struct refusal *why) MUST_CHECK;
+
+/*
+ * The holder FROM, with TOKEN, hands the lease to the host of ASK.  No key leaves: the new holder
+ * asks for it as any other.  Refuses as lease_handover(), and about the protector as above.
+ */
+int release_handover(const struct guardian *g, const struct ecdh *ecdh,
+		     const uint8_t from[static UUID_BYTES], int64_t token,
+		     const struct release_ask *ask, int64_t now, struct lease_grant *grant,
+		     struct refusal *why) MUST_CHECK;
 
 #endif

@@ -3,9 +3,14 @@
 
 #include <string.h>
 
-#define SMALL 4096
+#include "crypto/protector.h"
+#include "crypto/sign.h"
+
+#define SMALL	4096
 /* Keys, a certificate and a chain of EKCERT_CHAIN_MAX in base64url. */
-#define ENROL (256 * 1024)
+#define ENROL	(256 * 1024)
+/* A protector, a ticket, a health certificate. */
+#define RELEASE (PROTECTOR_TEXT_MAX + SIGN_TEXT_MAX + SMALL)
 
 const struct route ROUTES[ROUTE_COUNT] = {
 	[ROUTE_INFO] = { LINK_HOSTS, LINK_GET, "/v1/info", 0, 0 },
@@ -23,6 +28,12 @@ const struct route ROUTES[ROUTE_COUNT] = {
 	[ROUTE_ADMINS] = { LINK_ADMINS, LINK_GET, "/v1/admins", 0, 0 },
 	[ROUTE_ADMIN_ADD] = { LINK_ADMINS, LINK_POST, "/v1/admins", SMALL, 0 },
 	[ROUTE_ADMIN_REMOVE] = { LINK_ADMINS, LINK_POST, "/v1/admins/remove", SMALL, 0 },
+	[ROUTE_RELEASE] = { LINK_HOSTS, LINK_POST, "/v1/release", RELEASE, 0 },
+	[ROUTE_HANDOVER] = { LINK_HOSTS, LINK_POST, "/v1/lease/handover", RELEASE, 0 },
+	[ROUTE_REPORT] = { LINK_HOSTS, LINK_POST, "/v1/lease/report", SMALL, 0 },
+	[ROUTE_STOP] = { LINK_HOSTS, LINK_POST, "/v1/lease/stop", SMALL, 0 },
+	[ROUTE_TAKEBACK] = { LINK_ADMINS, LINK_POST, "/v1/lease/takeback", SIGN_TEXT_MAX + SMALL,
+			     0 },
 };
 
 int route_find(enum link_listener listener, enum link_method method, const char *path,

@@ -23,6 +23,11 @@ static service_fn *const ANSWERS[ROUTE_COUNT] = {
 	[ROUTE_ADMINS] = service_admins,
 	[ROUTE_ADMIN_ADD] = service_admin_add,
 	[ROUTE_ADMIN_REMOVE] = service_admin_remove,
+	[ROUTE_RELEASE] = service_release,
+	[ROUTE_HANDOVER] = service_handover,
+	[ROUTE_REPORT] = service_report,
+	[ROUTE_STOP] = service_stop,
+	[ROUTE_TAKEBACK] = service_takeback,
 };
 
 /* Which status of HTTP an id is: the first row that it begins with.  What has none is forbidden:
@@ -32,7 +37,8 @@ static const struct {
 	unsigned status;
 } STATUSES[] = {
 	{ "guardian.", 503 },	 { "request.path", 404 }, { "request.method", 405 },
-	{ "request.size", 413 }, { "request.", 400 },	  { "challenge.", 409 },
+	{ "request.size", 413 }, { "request.used", 409 }, { "request.rate", 429 },
+	{ "request.", 400 },	 { "challenge.", 409 },	  { "lease.", 409 },
 	{ "host.taken", 409 },	 { "host.changed", 409 }, { "admin.compare", 409 },
 };
 
@@ -200,6 +206,39 @@ int call_fingerprint(struct call *c, const char *name, uint8_t out[static STORE_
 	return form_hex(text, STORE_FINGERPRINT_BYTES, out) < 0
 		       ? wrong(c, name, "a fingerprint in lower-case hexadecimal digits")
 		       : 0;
+}
+
+int call_key(struct call *c, const char *name, struct jwk **out)
+{
+	char *text = json_dumps(json_object_get(c->in, name), JSON_COMPACT);
+	int rc = text ? jwk_parse(text, strlen(text), out, &c->why.fault)
+		      : fault_set(&c->why.fault, ERR_FORMAT, "\"%s\" is not a key", name);
+	if (rc >= 0 && jwk_is_private(*out))
+		rc = fault_set(&c->why.fault, ERR_FORMAT,
+			       "\"%s\" is a private key: keep it, and make a new one", name);
+	if (text)
+		wipe_free(text, strlen(text));
+	return refuse_failed(&c->why, "request.format", rc);
+}
+
+int call_peer(struct call *c, const uint8_t id[static UUID_BYTES])
+{
+	CLEANUP_STORE_HOST struct store_host h;
+	store_host_init(&h);
+	int rc = store_host_get(c->g->store, id, &h, &c->why.fault);
+	if (rc < 0)
+		return refuse_failed(&c->why, rc == -ENOENT ? "host.unknown" : "guardian.store",
+				     rc);
+	if (!mac_same(h.tls_key, c->q->peer, sizeof(h.tls_key)))
+		return refuse(&c->why, "host.certificate", ERR_AUTH,
+			      "the client certificate is not the one that this host was enrolled "
+			      "with");
+	return 0;
+}
+
+int call_done(struct call *c)
+{
+	return call_answer(c, json_pack("{s:s}", "status", "done"));
 }
 
 int call_answer(struct call *c, json_t *reply)

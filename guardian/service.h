@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The guardian's interface (docs/FORMAT.md, "Guardian's interface"): a request, as text, becomes a
- * decision (enrol.h, certify.h, admin.h), and its outcome the text of a reply.
+ * decision (enrol.h, certify.h, release.h, lease.h, admin.h), and its outcome the text of a reply.
  *
  * Who asks is the fingerprint of his client certificate's key.  On the hosts' listener a host's id
  * is answered for only to the certificate that it was enrolled with; on the admins', admin.h knows

@@ -7,11 +7,6 @@
 #include "guardian/policy.h"
 #include "guardian/service_form.h"
 
-static int done(struct call *c)
-{
-	return call_answer(c, json_pack("{s:s}", "status", "done"));
-}
-
 static int list_host(const struct store_host *h, void *arg)
 {
 	uint8_t print[STORE_FINGERPRINT_BYTES];
@@ -45,7 +40,7 @@ int service_approve(struct call *c)
 		rc = call_fingerprint(c, "fingerprint", print);
 	if (rc >= 0)
 		rc = admin_approve(c->g, c->q->peer, id, print, c->now, &c->why);
-	return rc < 0 ? rc : done(c);
+	return rc < 0 ? rc : call_done(c);
 }
 
 static int move(struct call *c, int (*decide)(const struct guardian *g,
@@ -59,7 +54,7 @@ static int move(struct call *c, int (*decide)(const struct guardian *g,
 		rc = call_id(c, "id", id);
 	if (rc >= 0)
 		rc = decide(c->g, c->q->peer, id, c->now, &c->why);
-	return rc < 0 ? rc : done(c);
+	return rc < 0 ? rc : call_done(c);
 }
 
 int service_revoke(struct call *c)
@@ -228,7 +223,7 @@ int service_admin_add(struct call *c)
 		return refuse(&c->why, "request.format", ERR_FORMAT,
 			      "\"role\" is not \"admin\" or \"reviewer\"");
 	rc = admin_add(c->g, c->q->peer, &a, c->now, &c->why);
-	return rc < 0 ? rc : done(c);
+	return rc < 0 ? rc : call_done(c);
 }
 
 int service_admin_remove(struct call *c)
@@ -239,5 +234,5 @@ int service_admin_remove(struct call *c)
 		rc = read_name(c, name);
 	if (rc >= 0)
 		rc = admin_remove(c->g, c->q->peer, name, c->now, &c->why);
-	return rc < 0 ? rc : done(c);
+	return rc < 0 ? rc : call_done(c);
 }

@@ -25,6 +25,7 @@ service_fn service_info, service_enrol_begin, service_enrol_finish, service_chal
 	service_attest;
 service_fn service_hosts, service_approve, service_revoke, service_replace, service_policy,
 	service_policy_set, service_log, service_admins, service_admin_add, service_admin_remove;
+service_fn service_release, service_handover, service_report, service_stop, service_takeback;
 
 /* OBJECT's members are exactly NAMES. */
 int call_members(struct call *c, const char *const *names, size_t n) MUST_CHECK;
@@ -41,6 +42,12 @@ int call_blob(struct call *c, const char *name, struct buf *out) MUST_CHECK;
 int call_fingerprint(struct call *c, const char *name,
 		     uint8_t out[static STORE_FINGERPRINT_BYTES]) MUST_CHECK;
 
+/* A public JWK; *OUT becomes the caller's, on failure too. */
+int call_key(struct call *c, const char *name, struct jwk **out) MUST_CHECK;
+
+/* The host ID asks, by the certificate that it was enrolled with, whatever its state.  host.* */
+int call_peer(struct call *c, const uint8_t id[static UUID_BYTES]) MUST_CHECK;
+
 /* In the canonical spelling; ERR_FORMAT. */
 int service_uuid(const char *text, uint8_t id[static UUID_BYTES]) MUST_CHECK;
 
@@ -52,5 +59,7 @@ json_t *service_findings(const struct findings *f);
 
 /* REPLY (taken; NULL when memory is out) is what C is answered. */
 int call_answer(struct call *c, json_t *reply) MUST_CHECK;
+/* ... that it was done. */
+int call_done(struct call *c) MUST_CHECK;
 
 #endif

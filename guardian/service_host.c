@@ -7,8 +7,6 @@
 #include "guardian/enrol.h"
 #include "guardian/service_form.h"
 
-#define JWK_TEXT_MAX 1024
-
 /* An enrolment as it came in. */
 struct enrol_in {
 	struct enrolment e;
@@ -77,20 +75,6 @@ static int read_chain(struct call *c, struct enrol_in *in)
 	return 0;
 }
 
-static int read_key(struct call *c, struct enrol_in *in)
-{
-	char *text = json_dumps(json_object_get(c->in, "host_key"), JSON_COMPACT);
-	int rc = text ? jwk_parse(text, strlen(text), &in->key, &c->why.fault)
-		      : fault_set(&c->why.fault, ERR_FORMAT, "\"host_key\" is not a key");
-	if (rc >= 0 && jwk_is_private(in->key))
-		rc = fault_set(&c->why.fault, ERR_FORMAT,
-			       "\"host_key\" is a private key: keep it, and make a new one");
-	if (text)
-		wipe_free(text, strlen(text));
-	in->e.host_key = in->key;
-	return refuse_failed(&c->why, "request.format", rc);
-}
-
 /* What begin and finish have in common. */
 static int read_enrolment(struct call *c, int tpm, struct enrol_in *in)
 {
@@ -98,8 +82,12 @@ static int read_enrolment(struct call *c, int tpm, struct enrol_in *in)
 	if (rc >= 0)
 		rc = call_text(c, "name", &in->e.name);
 	memcpy(in->e.tls_key, c->q->peer, sizeof(in->e.tls_key));
+	if (rc >= 0 && !tpm) {
+		rc = call_key(c, "host_key", &in->key);
+		in->e.host_key = in->key;
+	}
 	if (rc < 0 || !tpm)
-		return rc < 0 ? rc : read_key(c, in);
+		return rc;
 	rc = call_blob(c, "ek_pub", &in->ek_pub);
 	if (rc >= 0)
 		rc = call_blob(c, "ak_pub", &in->ak_pub);
@@ -177,22 +165,6 @@ int service_enrol_finish(struct call *c)
 					service_hex(print, sizeof(print))));
 }
 
-/* The host ID asks, by the certificate that it was enrolled with. */
-static int check_peer(struct call *c, const uint8_t id[static UUID_BYTES])
-{
-	CLEANUP_STORE_HOST struct store_host h;
-	store_host_init(&h);
-	int rc = store_host_get(c->g->store, id, &h, &c->why.fault);
-	if (rc < 0)
-		return refuse_failed(&c->why, rc == -ENOENT ? "host.unknown" : "guardian.store",
-				     rc);
-	if (!mac_same(h.tls_key, c->q->peer, sizeof(h.tls_key)))
-		return refuse(&c->why, "host.certificate", ERR_AUTH,
-			      "the client certificate is not the one that this host was enrolled "
-			      "with");
-	return 0;
-}
-
 int service_challenge(struct call *c)
 {
 	struct certify_challenge t;
@@ -201,7 +173,7 @@ int service_challenge(struct call *c)
 	if (rc >= 0)
 		rc = call_id(c, "id", id);
 	if (rc >= 0)
-		rc = check_peer(c, id);
+		rc = call_peer(c, id);
 	if (rc >= 0)
 		rc = certify_challenge(c->g, id, c->now, &t, &c->why);
 	if (rc < 0)
@@ -261,7 +233,7 @@ int service_attest(struct call *c)
 	if (rc >= 0)
 		rc = call_bytes(c, "mac", t.mac, sizeof(t.mac));
 	if (rc >= 0)
-		rc = check_peer(c, id);
+		rc = call_peer(c, id);
 	if (rc >= 0)
 		rc = certify_begin(c->g, id, &t, c->now, c->judge, &c->why);
 	if (rc < 0)

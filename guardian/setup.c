@@ -113,6 +113,7 @@ void setup_done(struct setup *s)
 	store_close(s->g.store);
 	healthca_free(s->ca);
 	jwk_free(s->log_key);
+	jwk_free(s->release_key);
 	ekcert_roots_free(s->roots);
 	wipe(s->g.mac_key, sizeof(s->g.mac_key));
 }
@@ -129,11 +130,14 @@ static int read_roots(const char *path, struct ekcert_roots **out, struct fault 
 
 int setup_open(const char *folder, const char *ek_ca, struct setup *out, struct fault *f)
 {
-	char ca[SETUP_PATH_MAX], log[SETUP_PATH_MAX], mac[SETUP_PATH_MAX], db[SETUP_PATH_MAX];
+	char ca[SETUP_PATH_MAX], log[SETUP_PATH_MAX], mac[SETUP_PATH_MAX], db[SETUP_PATH_MAX],
+		release[SETUP_PATH_MAX];
 	CLEANUP(setup_done) struct setup s = { 0 };
 	int rc = setup_path(folder, SETUP_CA, ca, f);
 	if (rc >= 0)
 		rc = setup_path(folder, SETUP_LOG, log, f);
+	if (rc >= 0)
+		rc = setup_path(folder, SETUP_RELEASE, release, f);
 	if (rc >= 0)
 		rc = setup_path(folder, SETUP_MAC, mac, f);
 	if (rc >= 0)
@@ -142,6 +146,10 @@ int setup_open(const char *folder, const char *ek_ca, struct setup *out, struct 
 		rc = healthca_open(ca, &s.ca, f);
 	if (rc >= 0)
 		rc = jwk_read_file(log, 1, &s.log_key, f);
+	if (rc >= 0)
+		rc = jwk_read_file(release, 1, &s.release_key, f);
+	if (rc >= 0 && ecdh_from_jwk(s.release_key, &s.release) < 0)
+		rc = fault_set(f, ERR_CRYPTO, "%s: not a key that can be agreed with", release);
 	if (rc >= 0)
 		rc = mac_key_read(mac, s.g.mac_key, f);
 	if (rc >= 0 && ek_ca)
@@ -154,6 +162,7 @@ int setup_open(const char *folder, const char *ek_ca, struct setup *out, struct 
 	s.g.log_key = s.log_key;
 	s.g.ek_roots = s.roots;
 	*out = s;
+	out->g.release = &out->release;
 	s = (struct setup){ 0 };
 	return 0;
 }
@@ -245,6 +254,8 @@ int setup_init(const char *folder, const char *admin_key, const char *admin_name
 		rc = make_ca(folder, f);
 	if (rc >= 0)
 		rc = make_jwk(folder, SETUP_LOG, f);
+	if (rc >= 0)
+		rc = make_jwk(folder, SETUP_RELEASE, f);
 	if (rc >= 0)
 		rc = make_jwk(folder, SETUP_TLS, f);
 	if (rc >= 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The guardian's state folder: the CA of health certificates, the keys of log, challenges and TLS,
- * the database.  Each is made once and then kept.
+ * The guardian's state folder: the CA of health certificates, the keys of log, release, challenges
+ * and TLS, the database.  Each is made once and then kept.
  *
  * May be used by: guardian/main.c, and its keeper before it is confined.
  */
@@ -15,6 +15,7 @@
 /* Files in the folder. */
 #define SETUP_CA       "ca"
 #define SETUP_LOG      "log.jwk"
+#define SETUP_RELEASE  "release.jwk"
 #define SETUP_MAC      "mac.key"
 #define SETUP_TLS      "tls.jwk"
 #define SETUP_DB       "guardian.db"
@@ -32,11 +33,13 @@ int setup_path(const char *folder, const char *name, char out[static SETUP_PATH_
 int setup_init(const char *folder, const char *admin_key, const char *admin_name, int64_t now,
 	       struct fault *f) MUST_CHECK;
 
-/* Open all of FOLDER but the TLS key, and the roots in EK_CA (PEM; NULL: none), into OUT. */
+/* Open all of FOLDER but the TLS key, and the roots in EK_CA (PEM; NULL: none), into OUT, which
+ * then stays where it is. */
 struct setup {
 	struct guardian g;
 	struct healthca *ca;
-	struct jwk *log_key;
+	struct jwk *log_key, *release_key;
+	struct ecdh release;
 	struct ekcert_roots *roots;
 };
 int setup_open(const char *folder, const char *ek_ca, struct setup *out,

@@ -208,7 +208,7 @@ def test_init(admin):
     check("init again makes nothing", again.returncode == 0 and "made" not in again.stdout, again)
     check("it says the same", first.stdout.split("\n\n")[1] == again.stdout.split("\n\n")[1])
     check("the state is its owner's alone", os.stat(STATE).st_mode & 0o77 == 0)
-    for name in ("log.jwk", "tls.jwk", "mac.key", "guardian.db", "ca/ca.key"):
+    for name in ("log.jwk", "release.jwk", "tls.jwk", "mac.key", "guardian.db", "ca/ca.key"):
         check(f"{name} is its owner's alone", os.stat(f"{STATE}/{name}").st_mode & 0o77 == 0)
     os.chmod(STATE, 0o755)
     open_folder = init()

@@ -2,7 +2,8 @@
 /*
  * Requests from arbitrary bytes, as a front that somebody has taken over may pass them on: the
  * first byte says who asks, the second the route, and the rest is the query's and the body's. Every
- * one gets an answer that is JSON, none leaves a transaction open, and none makes a certificate.
+ * one gets an answer that is JSON, none leaves a transaction open, and none makes a certificate or
+ * gets a key.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct setup setup;
+static int64_t now = 1800000000;
 static char folder[] = "/tmp/shieldvm-fuzz-service-XXXXXX";
 
 static void remove_folder(void)
@@ -28,16 +30,26 @@ static void remove_folder(void)
 		abort();
 }
 
-/* A guardian with the admin whose fingerprint begins with a 1. */
+/* A guardian with the admin whose fingerprint begins with a 1, and the approved host of zeros whose
+ * begins with a 2. */
 static void start(void)
 {
 	struct store_admin anna = { .name = "anna", .fingerprint = { 1 } };
 	struct fault f = { 0 };
+	CLEANUP_STORE_HOST struct store_host h;
+	store_host_init(&h);
+	h.mode = STORE_MODE_HOSTKEY;
+	h.tls_key[0] = 2;
+	strcpy(h.name, "host");
 	int out = dup(1), null = open("/dev/null", O_WRONLY);
 	if (!mkdtemp(folder) || dup2(null, 1) < 0 ||
 	    setup_init(folder, NULL, NULL, 1800000000, &f) < 0 ||
 	    setup_open(folder, NULL, &setup, &f) < 0 || store_begin(setup.g.store, &f) < 0 ||
-	    store_admin_add(setup.g.store, &anna, &f) < 0 || store_commit(setup.g.store, &f) < 0) {
+	    store_admin_add(setup.g.store, &anna, &f) < 0 || buf_addf(&h.host_key, "{}") < 0 ||
+	    store_host_add(setup.g.store, &h, &f) < 0 ||
+	    store_host_decide(setup.g.store, h.id, STORE_PENDING, STORE_APPROVED, 1800000000,
+			      "anna", &f) < 0 ||
+	    store_commit(setup.g.store, &f) < 0) {
 		fprintf(stderr, "%s\n", f.text);
 		abort();
 	}
@@ -76,11 +88,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				 .n_body = n };
 	certify_case_init(&c);
 	service_reply_init(&r);
-	if (service_ask(&setup.g, &q, 1800000000, &c, &r) != SERVICE_DONE)
+	/* A minute later each time, so that none is too many. */
+	now += 60;
+	if (service_ask(&setup.g, &q, now, &c, &r) != SERVICE_DONE)
 		abort();
 	j = json_loadb((const char *)r.body.data, r.body.len, JSON_REJECT_DUPLICATES, NULL);
 	if (!j || (r.status == 200) != !json_object_get(j, "remedy") ||
-	    json_object_get(j, "certificate") || store_begin(setup.g.store, &f) < 0)
+	    json_object_get(j, "certificate") || json_object_get(j, "key") ||
+	    store_begin(setup.g.store, &f) < 0)
 		abort();
 	store_rollback(setup.g.store);
 	json_decref(j);

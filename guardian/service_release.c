@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Keys and leases: what hosts that run VMs ask, and the word that takes a lease back. */
+#include <string.h>
+
+#include "guardian/release.h"
+#include "guardian/service_form.h"
+
+/* What a release and a handover have in common, as it came in. */
+struct release_in {
+	struct release_ask ask;
+	struct buf certificate;
+};
+
+static void release_in_done(struct release_in *in)
+{
+	buf_done(&in->certificate);
+}
+
+/* The members that both have; ask.host is the caller's to set. */
+static int read_release(struct call *c, struct release_in *in)
+{
+	struct keyrelease_about *about = &in->ask.about;
+	int rc = call_id(c, "vm", about->vm);
+	if (rc >= 0)
+		rc = call_bytes(c, "request", about->request, sizeof(about->request));
+	if (rc >= 0)
+		rc = call_bytes(c, "worker", in->ask.worker, sizeof(in->ask.worker));
+	if (rc >= 0)
+		rc = call_integer(c, "version", &in->ask.version);
+	if (rc >= 0)
+		rc = call_blob(c, "certificate", &in->certificate);
+	if (rc >= 0)
+		rc = call_text(c, "protector", &about->protector);
+	if (rc < 0)
+		return rc;
+	about->protector_chars = strlen(about->protector);
+	about->certificate = in->certificate.data;
+	about->certificate_bytes = in->certificate.len;
+	return 0;
+}
+
+/* The host ID asks, may ask, and asks this for the first time. */
+static int begin(struct call *c, const uint8_t id[static UUID_BYTES], const struct release_in *in)
+{
+	int rc = call_peer(c, id);
+	if (rc < 0)
+		return rc;
+	if (!c->g->release)
+		return refuse(&c->why, "guardian.keys", ERR_STATE,
+			      "this guardian has no key that protectors can name");
+	return release_request(c->g, id, in->ask.about.request, c->now, &c->why);
+}
+
+int service_release(struct call *c)
+{
+	struct lease_grant grant;
+	CLEANUP_BUF struct buf sealed = BUF_INIT(KEYRELEASE_BYTES);
+	CLEANUP(release_in_done)
+	struct release_in in = { .certificate = BUF_INIT(HEALTHCERT_MAX) };
+	int ticket = json_object_get(c->in, "ticket") != NULL;
+	int rc = ticket ? CALL_MEMBERS(c, "id", "vm", "request", "worker", "version", "certificate",
+				       "protector", "ticket")
+			: CALL_MEMBERS(c, "id", "vm", "request", "worker", "version", "certificate",
+				       "protector");
+	if (rc >= 0)
+		rc = call_id(c, "id", in.ask.host);
+	if (rc >= 0)
+		rc = read_release(c, &in);
+	if (rc >= 0 && ticket)
+		rc = call_text(c, "ticket", &in.ask.ticket);
+	if (rc < 0)
+		return rc;
+	if (ticket)
+		in.ask.ticket_chars = strlen(in.ask.ticket);
+	rc = begin(c, in.ask.host, &in);
+	if (rc >= 0)
+		rc = release_key(c->g, c->g->release, &in.ask, c->now, &sealed, &grant, &c->why);
+	if (rc < 0)
+		return rc;
+	return call_answer(
+		c, json_pack("{s:o,s:I,s:I,s:I}", "key", service_b64(sealed.data, sealed.len),
+			     "token", (json_int_t)grant.token, "expires", (json_int_t)grant.expires,
+			     "spent", (json_int_t)grant.spent));
+}
+
+int service_handover(struct call *c)
+{
+	uint8_t from[UUID_BYTES];
+	int64_t token;
+	struct lease_grant grant;
+	CLEANUP(release_in_done)
+	struct release_in in = { .certificate = BUF_INIT(HEALTHCERT_MAX) };
+	int rc = CALL_MEMBERS(c, "id", "token", "to", "vm", "request", "worker", "version",
+			      "certificate", "protector");
+	if (rc >= 0)
+		rc = call_id(c, "id", from);
+	if (rc >= 0)
+		rc = call_integer(c, "token", &token);
+	if (rc >= 0)
+		rc = call_id(c, "to", in.ask.host);
+	if (rc >= 0)
+		rc = read_release(c, &in);
+	if (rc >= 0)
+		rc = begin(c, from, &in);
+	if (rc >= 0)
+		rc = release_handover(c->g, c->g->release, from, token, &in.ask, c->now, &grant,
+				      &c->why);
+	if (rc < 0)
+		return rc;
+	return call_answer(c,
+			   json_pack("{s:I,s:I,s:I}", "token", (json_int_t)grant.token, "expires",
+				     (json_int_t)grant.expires, "spent", (json_int_t)grant.spent));
+}
+
+/* A holder's word about the instance that it runs. */
+struct holder {
+	uint8_t id[UUID_BYTES], vm[UUID_BYTES];
+	int64_t token, version;
+};
+
+static int read_holder(struct call *c, struct holder *h)
+{
+	int rc = CALL_MEMBERS(c, "id", "vm", "token", "version");
+	if (rc >= 0)
+		rc = call_id(c, "id", h->id);
+	if (rc >= 0)
+		rc = call_id(c, "vm", h->vm);
+	if (rc >= 0)
+		rc = call_integer(c, "token", &h->token);
+	if (rc >= 0)
+		rc = call_integer(c, "version", &h->version);
+	return rc < 0 ? rc : call_peer(c, h->id);
+}
+
+int service_report(struct call *c)
+{
+	struct holder h;
+	int64_t expires;
+	int rc = read_holder(c, &h);
+	if (rc >= 0)
+		rc = lease_report(c->g, h.id, h.vm, h.token, h.version, c->now, &expires, &c->why);
+	if (rc < 0)
+		return rc;
+	return call_answer(c, json_pack("{s:I}", "expires", (json_int_t)expires));
+}
+
+int service_stop(struct call *c)
+{
+	struct holder h;
+	int rc = read_holder(c, &h);
+	if (rc >= 0)
+		rc = lease_stop(c->g, h.id, h.vm, h.token, h.version, c->now, &c->why);
+	return rc < 0 ? rc : call_done(c);
+}
+
+/* By the owner's word, which any admin or reviewer may bring. */
+static int takeback_by_owner(struct call *c)
+{
+	uint8_t vm[UUID_BYTES];
+	const char *statement;
+	CLEANUP_JWK struct jwk *owner = NULL;
+	int rc = CALL_MEMBERS(c, "vm", "owner_key", "statement");
+	if (rc >= 0)
+		rc = call_id(c, "vm", vm);
+	if (rc >= 0)
+		rc = call_key(c, "owner_key", &owner);
+	if (rc >= 0)
+		rc = call_text(c, "statement", &statement);
+	if (rc >= 0)
+		rc = lease_takeback_by_owner(c->g, owner, vm, statement, strlen(statement), c->now,
+					     &c->why);
+	return rc < 0 ? rc : call_done(c);
+}
+
+int service_takeback(struct call *c)
+{
+	uint8_t vm[UUID_BYTES];
+	const char *owner;
+	if (json_object_get(c->in, "statement"))
+		return takeback_by_owner(c);
+	int rc = CALL_MEMBERS(c, "vm", "owner");
+	if (rc >= 0)
+		rc = call_id(c, "vm", vm);
+	if (rc >= 0)
+		rc = call_text(c, "owner", &owner);
+	if (rc >= 0)
+		rc = lease_takeback(c->g, c->q->peer, vm, owner, c->now, &c->why);
+	return rc < 0 ? rc : call_done(c);
+}

@@ -1,0 +1,572 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Keys and leases over the guardian's interface: each path, and what it refuses. */
+#include "tests/unit/guardian/guardian_bed.h"
+
+#include <inttypes.h>
+
+#include "crypto/jwk_form.h"
+#include "crypto/sign.h"
+#include "crypto/strict.h"
+#include "guardian/certify.h"
+#include "guardian/release.h"
+#include "guardian/service.h"
+
+#define VM_ID	"dead0000-0000-4000-8000-000000000001"
+#define HOST(n) "0" #n "000000-0000-0000-0000-000000000000"
+static const uint8_t PEER[4][STORE_FINGERPRINT_BYTES] = { { 0 }, { 1 }, { 2 }, { 3 } };
+static const uint8_t STRANGER[STORE_FINGERPRINT_BYTES] = { 8 };
+static uint8_t vm[UUID_BYTES], worker[RAWKEY_P256_POINT];
+static struct jwk *owner, *guardian_key, *bound_key, *worker_key, *other_key;
+static struct ecdh guardian_ecdh;
+static struct vm_key vm_key;
+static struct buf protector, certificate[3]; /* of the hosts 1 and 2 */
+static json_t *got;			     /* the last answer */
+static unsigned status;
+
+static void set_point(const struct jwk *k, uint8_t point[static RAWKEY_P256_POINT])
+{
+	point[0] = 4;
+	memcpy(point + 1, jwk_x(k), 32);
+	memcpy(point + 33, jwk_y(k), 32);
+}
+
+static void make_protector(const struct jwk *recipient)
+{
+	struct protector_facts facts = { .level = LEVEL_SHIELDED, .tpm_id = { 3 } };
+	memcpy(facts.vm, vm, sizeof(vm));
+	buf_done(&protector);
+	protector = BUF_INIT(PROTECTOR_TEXT_MAX);
+	GOOD(protector_make(&facts, &vm_key, owner, &recipient, 1, &protector, &f));
+}
+
+static void certify(unsigned n)
+{
+	struct certify_challenge ch;
+	struct certify_case c;
+	struct healthcert cert;
+	struct certify_verdict v = { .healthy = 1 };
+	memcpy(v.x, jwk_x(bound_key), 32);
+	memcpy(v.y, jwk_y(bound_key), 32);
+	memcpy(v.worker, worker, sizeof(worker));
+	certify_case_init(&c);
+	certificate[n] = BUF_INIT(HEALTHCERT_MAX);
+	DONE(certify_challenge(&g, bed_id(n), NOW, &ch, &why));
+	DONE(certify_begin(&g, bed_id(n), &ch, NOW, &c, &why));
+	DONE(certify_finish(&g, &c, &v, NOW, &certificate[n], &cert, &why));
+	certify_case_done(&c);
+}
+
+static int make(void **state)
+{
+	int64_t generation;
+	struct jwk **keys[] = { &owner, &guardian_key, &bound_key, &worker_key, &other_key };
+	if (guardian_make(state) < 0 || key_new(&vm_key) < 0 || uuid_parse(VM_ID, vm) < 0)
+		return -1;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (jwk_new(keys[i], NULL) < 0)
+			return -1;
+	if (ecdh_from_jwk(guardian_key, &guardian_ecdh) < 0)
+		return -1;
+	g.release = &guardian_ecdh;
+	set_point(worker_key, worker);
+	make_protector(guardian_key);
+	DONE(admin_policy(&g, ANNA, "{}", 2, 0, NOW, &generation, &why));
+	for (unsigned n = 1; n <= 2; n++) {
+		bed_approve(n);
+		certify(n);
+	}
+	bed_add(g.store, 3);
+	return 0;
+}
+
+static int done(void **state)
+{
+	struct jwk *keys[] = { owner, guardian_key, bound_key, worker_key, other_key };
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		jwk_free(keys[i]);
+	buf_done(&protector);
+	buf_done(&certificate[1]);
+	buf_done(&certificate[2]);
+	json_decref(got);
+	got = NULL;
+	return guardian_done(state);
+}
+
+static void post(const uint8_t *peer, const char *where, const char *body, int64_t now)
+{
+	struct service_ask q = {
+		.listener = strcmp(where, "/v1/lease/takeback") == 0 ? LINK_ADMINS : LINK_HOSTS,
+		.method = LINK_POST,
+		.path = where,
+		.body = body,
+		.n_body = strlen(body),
+	};
+	CLEANUP_CERTIFY_CASE struct certify_case c;
+	CLEANUP_SERVICE_REPLY struct service_reply r;
+	certify_case_init(&c);
+	service_reply_init(&r);
+	memcpy(q.peer, peer, sizeof(q.peer));
+	assert_int_equal(service_ask(&g, &q, now, &c, &r), SERVICE_DONE);
+	json_decref(got);
+	got = json_loadb((const char *)r.body.data, r.body.len, JSON_REJECT_DUPLICATES, NULL);
+	assert_non_null(got);
+	status = r.status;
+	nothing_is_open();
+}
+
+static const char *text_of(const char *name)
+{
+	const char *text = json_string_value(json_object_get(got, name));
+	return text ? text : "";
+}
+
+static int64_t number_of(const char *name)
+{
+	const json_t *j = json_object_get(got, name);
+	assert_true(json_is_integer(j));
+	return json_integer_value(j);
+}
+
+static void well(void)
+{
+	if (status != 200)
+		fail_msg("%u %s (%s)", status, text_of("id"), text_of("text"));
+}
+
+/* Refused, with nothing of a key, and RECORDS about the VM. */
+static void refused(unsigned want, const char *id, int64_t records)
+{
+	if (status != want || strcmp(text_of("id"), id) != 0 ||
+	    strcmp(text_of("status"), "refused") != 0 || !*text_of("text") || !*text_of("remedy"))
+		fail_msg("%u %s (%s), wanted %u %s", status, text_of("id"), text_of("text"), want,
+			 id);
+	assert_null(json_object_get(got, "key"));
+	assert_null(json_object_get(got, "token"));
+	assert_int_equal(bed_records(vm), records);
+}
+
+/* A request as a host makes it. */
+struct said {
+	unsigned id, to;      /* hosts; TO 0: a release, not a handover */
+	unsigned certificate; /* whose */
+	unsigned request;
+	int64_t token, version;
+	const char *ticket;
+};
+
+static void ask(const uint8_t *peer, const struct said *s, int64_t now)
+{
+	uint8_t request[LEDGER_REQUEST_BYTES] = { 0 };
+	const struct buf *cert = &certificate[s->certificate];
+	CLEANUP_BUF struct buf b = BUF_INIT(1 << 20);
+	memcpy(request, &s->request, sizeof(s->request));
+	GOOD(buf_addf(&b, "{\"id\":\"%02x000000-0000-0000-0000-000000000000\"", s->id));
+	if (s->to)
+		GOOD(buf_addf(
+			&b, ",\"to\":\"%02x000000-0000-0000-0000-000000000000\",\"token\":%" PRId64,
+			s->to, s->token));
+	GOOD(buf_addf(&b, ",\"vm\":\"" VM_ID "\",\"version\":%" PRId64 ",\"request\":\"",
+		      s->version));
+	GOOD(strict_b64_put(&b, request, sizeof(request)));
+	GOOD(buf_addf(&b, "\",\"worker\":\""));
+	GOOD(strict_b64_put(&b, worker, sizeof(worker)));
+	GOOD(buf_addf(&b, "\",\"certificate\":\""));
+	GOOD(strict_b64_put(&b, cert->data, cert->len));
+	GOOD(buf_addf(&b, "\",\"protector\":\""));
+	GOOD(buf_add(&b, protector.data, protector.len));
+	if (s->ticket)
+		GOOD(buf_addf(&b, "\",\"ticket\":\"%s", s->ticket));
+	GOOD(buf_addf(&b, "\"}"));
+	post(peer, s->to ? "/v1/lease/handover" : "/v1/release", buf_cstr(&b), now);
+}
+
+/* Host N asks for the key, from VERSION, as its request number REQUEST. */
+static void start(unsigned n, unsigned request, int64_t version, int64_t now)
+{
+	const struct said s = { .id = n, .certificate = n, .request = request, .version = version };
+	ask(PEER[n], &s, now);
+}
+
+static void tell(unsigned n, const char *where, int64_t token, int64_t version, int64_t now)
+{
+	char body[256];
+	snprintf(body, sizeof(body),
+		 "{\"id\":\"%02x000000-0000-0000-0000-000000000000\",\"vm\":\"" VM_ID
+		 "\",\"token\":%" PRId64 ",\"version\":%" PRId64 "}",
+		 n, token, version);
+	post(PEER[n], where, body, now);
+}
+#define REPORT "/v1/lease/report"
+#define STOP   "/v1/lease/stop"
+
+static void test_a_key_and_its_lease(void **state)
+{
+	(void)state;
+	uint8_t host[RAWKEY_P256_POINT];
+	struct ecdh bound, mine;
+	struct keyrelease key = { .token = 0 };
+	CLEANUP_BUF struct buf sealed = BUF_INIT(KEYRELEASE_BYTES);
+	CLEANUP_BUF struct buf inner = BUF_INIT(KEYRELEASE_INNER_BYTES);
+	struct keyrelease_about about = {
+		.certificate = certificate[1].data,
+		.certificate_bytes = certificate[1].len,
+		.protector = (const char *)protector.data,
+		.protector_chars = protector.len,
+		.request = { 5 },
+	};
+	memcpy(about.vm, vm, sizeof(vm));
+	start(1, 5, 0, NOW);
+	well();
+	assert_int_equal(json_object_size(got), 4);
+	assert_int_equal(number_of("token"), 1);
+	assert_int_equal(number_of("expires"), NOW + LEASE_SECONDS);
+	assert_int_equal(number_of("spent"), 0);
+	assert_int_equal(bed_records(vm), 1);
+	GOOD(strict_b64_buf(text_of("key"), strlen(text_of("key")), &sealed));
+	set_point(bound_key, host);
+	GOOD(ecdh_from_jwk(bound_key, &bound));
+	GOOD(ecdh_from_jwk(worker_key, &mine));
+	GOOD(keyrelease_unwrap(&bound, host, &about, sealed.data, sealed.len, &inner, &f));
+	GOOD(keyrelease_open(&mine, worker, &about, inner.data, inner.len, &key, &f));
+	assert_memory_equal(key.key.bytes, vm_key.bytes, KEY_BYTES);
+
+	tell(1, REPORT, 1, 7, NOW + 100);
+	well();
+	assert_int_equal(number_of("expires"), NOW + 100 + LEASE_SECONDS);
+	tell(1, REPORT, 1, 6, NOW + 100);
+	refused(403, "vm.version", 1);
+	tell(1, REPORT, 2, 8, NOW + 100);
+	refused(409, "lease.lost", 1);
+	tell(2, REPORT, 1, 8, NOW + 100);
+	refused(409, "lease.lost", 1);
+	tell(2, STOP, 1, 8, NOW + 100);
+	refused(409, "lease.lost", 1);
+	start(2, 1, 7, NOW + 100);
+	refused(409, "lease.held", 1);
+	tell(1, STOP, 1, 8, NOW + 100);
+	well();
+	assert_string_equal(text_of("status"), "done");
+	assert_int_equal(bed_records(vm), 2);
+	tell(1, STOP, 1, 8, NOW + 100);
+	refused(409, "lease.lost", 2);
+	tell(1, REPORT, 1, 8, NOW + 100);
+	refused(409, "lease.lost", 2);
+	start(2, 2, 8, NOW + 100);
+	well();
+	assert_int_equal(number_of("spent"), 8);
+}
+
+static void test_who_may_ask(void **state)
+{
+	(void)state;
+	struct said s = { .id = 1, .certificate = 1, .request = 1 };
+	ask(STRANGER, &s, NOW);
+	refused(403, "host.certificate", 0);
+	/* Another approved host's. */
+	ask(PEER[2], &s, NOW);
+	refused(403, "host.certificate", 0);
+	s.id = 2;
+	ask(PEER[2], &s, NOW);
+	refused(403, "certificate.host", 0);
+	s.id = 3;
+	ask(PEER[3], &s, NOW);
+	refused(403, "host.pending", 0);
+	s.id = 9;
+	ask(PEER[3], &s, NOW);
+	refused(403, "host.unknown", 0);
+	start(1, 2, 0, NOW + HEALTHCERT_LIFETIME);
+	refused(403, "certificate.expired", 0);
+	worker[64] ^= 1;
+	start(1, 3, 0, NOW);
+	refused(403, "certificate.worker", 0);
+	worker[64] ^= 1;
+	make_protector(other_key);
+	start(1, 4, 0, NOW);
+	refused(403, "protector.recipient", 0);
+	protector.len--;
+	start(1, 5, 0, NOW);
+	refused(403, "protector.invalid", 0);
+	make_protector(guardian_key);
+	g.release = NULL;
+	start(1, 6, 0, NOW);
+	refused(503, "guardian.keys", 0);
+	g.release = &guardian_ecdh;
+	start(1, 6, 0, NOW);
+	well();
+	/* Whoever is revoked starts nothing, and may still say how it ended; nobody else may. */
+	DONE(admin_revoke(&g, ANNA, bed_id(1), NOW, &why));
+	start(1, 7, 0, NOW);
+	refused(403, "host.revoked", 1);
+	post(PEER[2], STOP,
+	     "{\"id\":\"" HOST(1) "\",\"vm\":\"" VM_ID "\",\"token\":1,\"version\":0}", NOW);
+	refused(403, "host.certificate", 1);
+	post(PEER[2], REPORT,
+	     "{\"id\":\"" HOST(1) "\",\"vm\":\"" VM_ID "\",\"token\":1,\"version\":0}", NOW);
+	refused(403, "host.certificate", 1);
+	tell(1, STOP, 1, 0, NOW);
+	well();
+}
+
+static void test_a_request_is_made_once(void **state)
+{
+	(void)state;
+	start(1, 1, 0, NOW);
+	well();
+	start(1, 1, 0, NOW);
+	refused(409, "request.used", 1);
+	/* Another host's ids are its own; a handover's and a release's are not. */
+	struct said s = { .id = 1, .to = 2, .certificate = 2, .request = 1, .token = 1 };
+	ask(PEER[1], &s, NOW);
+	refused(409, "request.used", 1);
+	start(2, 1, 0, NOW);
+	refused(409, "lease.held", 1);
+	/* A refused one is spent as well. */
+	start(2, 1, 0, NOW);
+	refused(409, "request.used", 1);
+	/* For as long as its certificate could be used, whatever was forgotten. */
+	DONE(guardian_tend(&g, NOW + HEALTHCERT_LIFETIME_MAX, &why));
+	start(1, 1, 0, NOW + HEALTHCERT_LIFETIME - 1);
+	refused(409, "request.used", 1);
+	start(1, 2, 0, NOW + HEALTHCERT_LIFETIME - 1);
+	well();
+}
+
+static void test_a_host_is_released_so_much(void **state)
+{
+	(void)state;
+	const int64_t now = NOW + 1000; /* the challenge of make() has expired */
+	for (unsigned i = 0; i < RELEASE_PER_HOST; i++) {
+		start(1, 100 + i, 0, now);
+		well();
+	}
+	start(1, 99, 0, now);
+	refused(429, "request.rate", RELEASE_PER_HOST);
+	struct said s = {
+		.id = 1, .to = 2, .certificate = 2, .request = 98, .token = RELEASE_PER_HOST
+	};
+	ask(PEER[1], &s, now);
+	refused(429, "request.rate", RELEASE_PER_HOST);
+	start(1, 99, 0, now + RELEASE_SECONDS - 1);
+	refused(429, "request.rate", RELEASE_PER_HOST);
+	/* It may tell of what it runs, and other hosts are not concerned. */
+	tell(1, STOP, RELEASE_PER_HOST, 0, now);
+	well();
+	start(2, 1, 0, now);
+	well();
+	tell(2, STOP, RELEASE_PER_HOST + 1, 0, now);
+	well();
+	start(1, 99, 0, now + RELEASE_SECONDS);
+	well();
+}
+
+static void test_a_handover(void **state)
+{
+	(void)state;
+	struct said s = {
+		.id = 1, .to = 2, .certificate = 2, .request = 10, .token = 1, .version = 5
+	};
+	ask(PEER[1], &s, NOW);
+	refused(409, "lease.lost", 0);
+	start(1, 1, 0, NOW);
+	well();
+	/* Who does not hold it hands nothing over. */
+	s.id = 2, s.to = 1, s.certificate = 1;
+	ask(PEER[2], &s, NOW);
+	refused(409, "lease.lost", 1);
+	s.id = 1, s.to = 2, s.certificate = 2, s.request = 11;
+	ask(PEER[2], &s, NOW);
+	refused(403, "host.certificate", 1);
+	s.certificate = 1;
+	ask(PEER[1], &s, NOW);
+	refused(403, "certificate.host", 1);
+	s.certificate = 2, s.request = 12, s.token = 2;
+	ask(PEER[1], &s, NOW);
+	refused(409, "lease.lost", 1);
+	s.request = 13, s.token = 1;
+	make_protector(other_key);
+	ask(PEER[1], &s, NOW);
+	refused(403, "protector.recipient", 1);
+	make_protector(guardian_key);
+	s.request = 14;
+	ask(PEER[1], &s, NOW);
+	well();
+	assert_int_equal(json_object_size(got), 3);
+	assert_int_equal(number_of("token"), 2);
+	assert_int_equal(number_of("spent"), 5);
+	assert_int_equal(bed_records(vm), 2);
+	tell(1, REPORT, 1, 6, NOW);
+	refused(409, "lease.lost", 2);
+	tell(2, REPORT, 2, 6, NOW);
+	well();
+	/* The new holder gets the key as any other. */
+	start(2, 1, 6, NOW);
+	well();
+	assert_int_equal(number_of("token"), 3);
+}
+
+static void sign(const char *typ, const struct buf *said, struct buf *jws)
+{
+	buf_clear(jws);
+	GOOD(sign_make(owner, typ, said->data, said->len, jws, &f));
+}
+
+static void test_older_state(void **state)
+{
+	(void)state;
+	struct said s = { .id = 1, .certificate = 1, .request = 2, .version = 3 };
+	CLEANUP_BUF struct buf said = BUF_INIT(1024), jws = BUF_INIT(4096);
+	start(1, 1, 0, NOW);
+	tell(1, REPORT, 1, 5, NOW);
+	ask(PEER[1], &s, NOW);
+	refused(403, "vm.version", 1);
+	GOOD(lease_restore_text(vm, 3, 0, &said));
+	sign(LEASE_RESTORE_TYP, &said, &jws);
+	s.ticket = "x", s.request = 3;
+	ask(PEER[1], &s, NOW);
+	refused(403, "ticket.invalid", 1);
+	s.ticket = buf_cstr(&jws), s.request = 4;
+	ask(PEER[1], &s, NOW);
+	well();
+	assert_int_equal(bed_records(vm), 3);
+	s.request = 5;
+	ask(PEER[1], &s, NOW);
+	refused(403, "ticket.invalid", 3);
+}
+
+static void take_back(const uint8_t *by, const char *statement, const struct jwk *key,
+		      unsigned want, const char *id)
+{
+	char thumbprint[JWK_THUMBPRINT_SIZE];
+	CLEANUP_BUF struct buf body = BUF_INIT(16384), jwk = BUF_INIT(1024);
+	GOOD(jwk_thumbprint(key, thumbprint));
+	GOOD(jwk_public_text(key, &jwk));
+	int64_t records = bed_records(vm);
+	if (statement)
+		GOOD(buf_addf(&body, "{\"vm\":\"" VM_ID "\",\"owner_key\":%s,\"statement\":\"%s\"}",
+			      buf_cstr(&jwk), statement));
+	else
+		GOOD(buf_addf(&body, "{\"vm\":\"" VM_ID "\",\"owner\":\"%s\"}", thumbprint));
+	post(by, "/v1/lease/takeback", buf_cstr(&body), NOW + LEASE_SECONDS);
+	if (id) {
+		refused(want, id, records);
+		return;
+	}
+	well();
+	assert_int_equal(bed_records(vm), records + 1);
+}
+
+static void test_a_lease_is_taken_back(void **state)
+{
+	(void)state;
+	CLEANUP_BUF struct buf said = BUF_INIT(1024), jws = BUF_INIT(4096);
+	take_back(ANNA, NULL, owner, 409, "lease.none");
+	start(1, 1, 0, NOW + 1);
+	take_back(ANNA, NULL, owner, 409, "lease.running");
+	start(1, 2, 0, NOW);
+	take_back(STRANGER, NULL, owner, 403, "admin.unknown");
+	take_back(RITA, NULL, owner, 403, "admin.role");
+	take_back(ANNA, NULL, other_key, 409, "lease.none");
+	take_back(ANNA, NULL, owner, 200, NULL);
+	take_back(ANNA, NULL, owner, 409, "lease.none");
+	start(2, 1, 0, NOW);
+	GOOD(lease_takeback_text(vm, 2, &said));
+	sign(LEASE_TAKEBACK_TYP, &said, &jws);
+	take_back(RITA, buf_cstr(&jws), owner, 403, "ticket.invalid");
+	buf_clear(&said);
+	GOOD(lease_takeback_text(vm, 3, &said));
+	sign(LEASE_RESTORE_TYP, &said, &jws);
+	take_back(RITA, buf_cstr(&jws), owner, 403, "ticket.invalid");
+	sign(LEASE_TAKEBACK_TYP, &said, &jws);
+	take_back(STRANGER, buf_cstr(&jws), owner, 403, "admin.unknown");
+	take_back(RITA, buf_cstr(&jws), other_key, 409, "lease.none");
+	take_back(RITA, buf_cstr(&jws), owner, 200, NULL);
+}
+
+/* Names of members, and a body without any one of them, with one more, or of the wrong kind. */
+static void check_members(const char *where, const uint8_t *peer, const char *const *names,
+			  size_t n)
+{
+	for (size_t skip = 0; skip <= n + 1; skip++) {
+		CLEANUP_BUF struct buf b = BUF_INIT(4096);
+		GOOD(buf_addf(&b, "{"));
+		for (size_t i = 0; i < n; i++)
+			if (i != skip)
+				GOOD(buf_addf(&b, "\"%s\":[],", names[i]));
+		GOOD(buf_addf(&b, skip == n ? "\"x\":1}" : "\"vm\":[]}"));
+		post(peer, where, buf_cstr(&b), NOW);
+		refused(400, "request.format", 0);
+	}
+}
+#define CHECK_MEMBERS(where, peer, ...)                                                            \
+	check_members(where, peer, (const char *const[]){ __VA_ARGS__ },                           \
+		      sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(const char *))
+
+static void test_malformed(void **state)
+{
+	(void)state;
+	static const char *const PATHS[] = { "/v1/release", "/v1/lease/handover", REPORT, STOP,
+					     "/v1/lease/takeback" };
+	static const char *const JUNK[] = {
+		"", "x", "[]", "{}", "{\"id\":1}", "{\"id\":\"x\"} {}"
+	};
+	enum route_id id;
+	static char big[1 << 18];
+	memset(big, ' ', sizeof(big) - 1);
+	for (size_t i = 0; i < sizeof(PATHS) / sizeof(PATHS[0]); i++) {
+		enum link_listener listener = i == 4 ? LINK_ADMINS : LINK_HOSTS;
+		for (size_t k = 0; k < sizeof(JUNK) / sizeof(JUNK[0]); k++) {
+			post(PEER[1], PATHS[i], JUNK[k], NOW);
+			refused(400, "request.format", 0);
+		}
+		GOOD(route_find(listener, LINK_POST, PATHS[i], &id));
+		big[ROUTES[id].body_max] = 0;
+		post(PEER[1], PATHS[i], big, NOW);
+		refused(400, "request.format", 0);
+		big[ROUTES[id].body_max] = ' ';
+		post(PEER[1], PATHS[i], big, NOW);
+		refused(413, "request.size", 0);
+		assert_int_equal(route_find(listener, LINK_GET, PATHS[i], &id), ERR_PURPOSE);
+		assert_int_equal(route_find(listener == LINK_HOSTS ? LINK_ADMINS : LINK_HOSTS,
+					    LINK_POST, PATHS[i], &id),
+				 ERR_USAGE);
+	}
+	CHECK_MEMBERS("/v1/release", PEER[1], "id", "vm", "request", "worker", "version",
+		      "certificate", "protector", "ticket");
+	CHECK_MEMBERS("/v1/lease/handover", PEER[1], "id", "token", "to", "vm", "request", "worker",
+		      "version", "certificate", "protector");
+	CHECK_MEMBERS(REPORT, PEER[1], "id", "vm", "token", "version");
+	CHECK_MEMBERS(STOP, PEER[1], "id", "vm", "token", "version");
+	CHECK_MEMBERS("/v1/lease/takeback", ANNA, "vm", "owner");
+	CHECK_MEMBERS("/v1/lease/takeback", ANNA, "vm", "owner_key", "statement");
+	tell(1, REPORT, -1, 0, NOW);
+	refused(400, "request.format", 0);
+	start(1, 1, -1, NOW);
+	refused(400, "request.format", 0);
+	/* All well but for a member that none of them has. */
+	post(PEER[1], REPORT,
+	     "{\"id\":\"" HOST(1) "\",\"vm\":\"" VM_ID "\",\"token\":1,\"version\":0,\"x\":1}",
+	     NOW);
+	refused(400, "request.format", 0);
+	post(ANNA, "/v1/lease/takeback", "{\"vm\":\"" VM_ID "\",\"owner\":\"x\",\"x\":1}", NOW);
+	refused(400, "request.format", 0);
+	/* What was not understood has spent nothing. */
+	start(1, 1, 0, NOW);
+	well();
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make, done)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_a_key_and_its_lease),
+		TEST(test_who_may_ask),
+		TEST(test_a_request_is_made_once),
+		TEST(test_a_host_is_released_so_much),
+		TEST(test_a_handover),
+		TEST(test_older_state),
+		TEST(test_a_lease_is_taken_back),
+		TEST(test_malformed),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
