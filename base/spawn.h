@@ -6,8 +6,9 @@
  * (same machine, same build; `magic` and `version` catch a half-upgraded host):
  *
  *  spawn: hook -> worker, over the socket the worker inherits as descriptor SPAWN_FD.  The hook
- *      sends one spawn_request with the protector's text behind it; the worker answers with any
- *      number of SPAWN_SIGN_EK (each answered by the hook with a certificate), then one
+ *      sends one spawn_request with the protector's text behind it; the worker answers with at
+ *      most one SPAWN_ASK_KEY (answered with a spawn_key) if only a guardian can give it the key,
+ *      any number of SPAWN_SIGN_EK (each answered by the hook with a certificate), then one
  *      SPAWN_READY or SPAWN_REFUSED.  The socket is then closed: nothing of libvirtd's stays
  *      open in the worker.
  *  launch: launcher -> broker, PATH_RUN/UUID/launch.sock.  One launch_request, one
@@ -26,7 +27,7 @@
 #include "base/uuid.h"
 
 #define SPAWN_MAGIC	  0x53485644U /* "SHVD" */
-#define SPAWN_VERSION	  5
+#define SPAWN_VERSION	  6
 #define SPAWN_FD	  3
 /* All of the environment that the worker starts with; the second with the value "1". */
 #define SPAWN_ENVIRONMENT "OPENSSL_CONF=/dev/null"
@@ -35,7 +36,8 @@
 	256 /* bytes of a domain's name, with the NUL; longer names are cut for the log */
 #define SPAWN_MESSAGE_MAX 131072
 #define SPAWN_TIMEOUT_MS                                                                           \
-	30000 /* how long the hook waits for SPAWN_READY: first start makes two EKs */
+	30000 /* how long the hook waits for SPAWN_READY: first start makes two EKs.  Asking a     \
+	       * guardian has a time of its own, ASK_TIMEOUT_MS (base/ask.h) */
 #define LAUNCH_TIMEOUT_MS 10000	 /* how long the launcher waits for its reply */
 #define LAUNCH_WINDOW_MS  300000 /* a worker whose launcher has not come by then ends */
 #define STOP_TIMEOUT_MS	  10000	 /* how long release waits for the worker to end */
@@ -52,7 +54,12 @@ struct spawn_request {
 				   /* protector_bytes of text follow */
 };
 
-enum spawn_kind { SPAWN_SIGN_EK = 1, SPAWN_READY, SPAWN_REFUSED };
+enum spawn_kind { SPAWN_SIGN_EK = 1, SPAWN_READY, SPAWN_REFUSED, SPAWN_ASK_KEY };
+
+#define SPAWN_POINT_BYTES   65	/* a P-256 key, uncompressed */
+#define SPAWN_INNER_BYTES   138 /* crypto/keyrelease.h, KEYRELEASE_INNER_BYTES */
+#define SPAWN_REQUEST_BYTES 16
+#define SPAWN_HEALTH_MAX    1536 /* crypto/healthcert.h, HEALTHCERT_MAX */
 
 struct spawn_reply {
 	uint32_t magic, version;
@@ -66,7 +73,22 @@ struct spawn_reply {
 			uint8_t ecc_x[48], ecc_y[48];
 		} ek;
 		uint32_t made; /* SPAWN_READY: 1 if the vTPM was manufactured just now */
+		struct {       /* SPAWN_ASK_KEY */
+			uint8_t worker[SPAWN_POINT_BYTES]; /* its ephemeral key */
+			uint64_t state_version; /* of the vTPM state that it starts from, as its
+						 * file says; 0: there is none */
+		} ask;
 	};
+};
+
+/* What the guardian released, as far as the host can open it.  A refusal never gets here: the hook
+ * ends the worker. */
+struct spawn_key {
+	uint32_t magic, version;
+	uint8_t request[SPAWN_REQUEST_BYTES];
+	uint8_t inner[SPAWN_INNER_BYTES];
+	uint32_t certificate_bytes;
+	uint8_t certificate[SPAWN_HEALTH_MAX];
 };
 
 #define SPAWN_CERT_MAX 2048

@@ -51,6 +51,23 @@ int keyrelease_unwrap(const struct ecdh *ecdh, const uint8_t host[static RAWKEY_
 		      const struct keyrelease_about *about, const uint8_t *sealed, size_t n,
 		      struct buf *inner, struct fault *f) MUST_CHECK;
 
+/*
+ * The copy for starts when no guardian answers, where the VM's owner permits them: R sealed to the
+ * HOST's PCR-bound key alone, so that it opens only on that host, in that state, until its TPM is
+ * reset.  KEYRELEASE_INNER_BYTES.  As keyrelease_seal() and keyrelease_open(), but with a label of
+ * its own, so that neither is taken for the other; and the host's layer for a worker by itself:
+ * who opens a copy seals it again for the worker that is to have it.
+ */
+int keyrelease_seal_copy(const uint8_t host[static RAWKEY_P256_POINT],
+			 const struct keyrelease_about *about, const struct keyrelease *r,
+			 struct buf *out, struct fault *f) MUST_CHECK;
+int keyrelease_open_copy(const struct ecdh *ecdh, const uint8_t host[static RAWKEY_P256_POINT],
+			 const struct keyrelease_about *about, const uint8_t *sealed, size_t n,
+			 struct keyrelease *out, struct fault *f) MUST_CHECK;
+int keyrelease_seal_inner(const uint8_t worker[static RAWKEY_P256_POINT],
+			  const struct keyrelease_about *about, const struct keyrelease *r,
+			  struct buf *out, struct fault *f) MUST_CHECK;
+
 /* The worker opens INNER, with ECDH over its ephemeral key WORKER.  As keyrelease_unwrap();
  * ERR_VERSION, ERR_FORMAT.  OUT is untouched on failure. */
 int keyrelease_open(const struct ecdh *ecdh, const uint8_t worker[static RAWKEY_P256_POINT],

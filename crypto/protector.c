@@ -74,6 +74,16 @@ const struct jwk *protector_recipient_key(const struct protector *p, size_t i)
 	return i < p->n_entries ? p->entries[i].key : NULL;
 }
 
+size_t protector_n_guardians(const struct protector *p)
+{
+	return p->n_guardians;
+}
+
+const struct protector_guardian *protector_guardian(const struct protector *p, size_t i)
+{
+	return i < p->n_guardians ? &p->guardians[i] : NULL;
+}
+
 static void say_nothing(void *misc, const char *file, int line, uint64_t err, const char *fmt,
 			va_list ap)
 {
@@ -297,6 +307,7 @@ static int take_facts(const json_t *o, struct protector_facts *facts, struct fau
 		return fault_set(f, ERR_FORMAT,
 				 "the protector's \"tpm\" is not %d lower-case hexadecimal digits",
 				 2 * PROTECTOR_TPM_ID_BYTES);
+	facts->least = HEALTHCERT_TPM;
 	return take_allow(o, facts, f);
 }
 

@@ -16,6 +16,7 @@
 #define SHIELDVM_CRYPTO_PROTECTOR_H
 
 #include "base/buf.h"
+#include "crypto/healthcert.h"
 #include "crypto/jwk.h"
 #include "crypto/key.h"
 
@@ -37,6 +38,11 @@ enum shield_level { LEVEL_ENCRYPTION_SUPPORTED = 1, LEVEL_SHIELDED = 2 };
 const char *level_name(enum shield_level level);
 int level_parse(const char *text, enum shield_level *level) MUST_CHECK;
 
+#define PROTECTOR_GUARDIANS_MAX 8
+#define PROTECTOR_URLS_MAX	8    /* of one guardian */
+#define PROTECTOR_URLS_SIZE	4096 /* bytes of them as one text, with the NUL */
+#define PROTECTOR_OFFLINE_MAX	100
+
 /* What the owner signs besides the recipients. */
 struct protector_facts {
 	uint8_t vm[UUID_BYTES];
@@ -44,6 +50,21 @@ struct protector_facts {
 	uint8_t tpm_id[PROTECTOR_TPM_ID_BYTES]; /* names one vTPM; a new one means a new TPM */
 	size_t n_allow;				/* what protector_may_allow() says */
 	char allow[PROTECTOR_ALLOW_MAX][PROTECTOR_RULE_MAX];
+
+	/* For guardians; without one least is HEALTHCERT_TPM and offline 0. */
+	enum healthcert_assurance least; /* the weakest that a host may have to get the key */
+	uint32_t offline; /* starts that a host may make from its sealed copy, between two releases,
+			   * when no guardian answers; at most PROTECTOR_OFFLINE_MAX */
+};
+
+/*
+ * A guardian that may release the key: one of the recipients, and where it is asked.  URLS are
+ * addresses with pins, "https://HOST:PORT#THUMBPRINT[,...]", in the order in which they are tried
+ * (attest/client.h): several nodes over one database have the one key.
+ */
+struct protector_guardian {
+	char thumbprint[JWK_THUMBPRINT_SIZE];
+	char urls[PROTECTOR_URLS_SIZE];
 };
 
 /* 1 if an owner may allow ID at LEVEL, as far as this layer knows; 1 if the owner has allowed it.
@@ -78,6 +99,10 @@ const struct protector_facts *protector_facts(const struct protector *p);
 const struct jwk *protector_owner(const struct protector *p); /* public; belongs to P */
 size_t protector_n_recipients(const struct protector *p);
 const char *protector_recipient(const struct protector *p, size_t i); /* thumbprint; belongs to P */
+
+/* The guardians among the recipients, in the owner's order. */
+size_t protector_n_guardians(const struct protector *p);
+const struct protector_guardian *protector_guardian(const struct protector *p, size_t i);
 
 /*
  * Recipient I's whole public key, which the owner's signature covers too; belongs to P.  `shieldvm

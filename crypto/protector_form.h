@@ -31,6 +31,8 @@ struct protector {
 	struct jwe_content content;
 	size_t n_entries;
 	struct protector_entry entries[PROTECTOR_RECIPIENTS_MAX];
+	size_t n_guardians;
+	struct protector_guardian guardians[PROTECTOR_GUARDIANS_MAX];
 };
 
 /* ID is a rule id that a protector may carry: [a-z0-9.-], not empty, shorter than
