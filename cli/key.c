@@ -282,7 +282,7 @@ int cmd_key_rewrap(int argc, char **argv, struct fault *f)
 	if (r.new_tpm && getrandom(facts.tpm_id, sizeof(facts.tpm_id), 0) != sizeof(facts.tpm_id))
 		return fault_set(f, -errno, "a new TPM's id: %s", err_text(-errno));
 	rc = protector_make(&facts, &key, owner, (const struct jwk *const *)hosts.keys, hosts.n,
-			    &text, f);
+			    NULL, &text, f);
 	if (rc >= 0 && !buf_cstr(&text))
 		rc = -ENOMEM;
 	if (rc >= 0)

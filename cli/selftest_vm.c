@@ -78,7 +78,7 @@ int victim_new(struct victim *v, unsigned int n, uid_t qemu_uid, const struct jw
 	int rc = key_new(&v->key);
 	if (rc < 0)
 		return fault_set(f, rc, "no VM key: %s", err_text(rc));
-	rc = protector_make(&v->facts, &v->key, owner, &host, 1, &text, f);
+	rc = protector_make(&v->facts, &v->key, owner, &host, 1, NULL, &text, f);
 	if (rc < 0)
 		return rc;
 	v->protector = strdup(buf_cstr(&text) ? buf_cstr(&text) : "");

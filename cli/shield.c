@@ -177,7 +177,7 @@ int cmd_shield(int argc, char **argv, struct fault *f)
 	rc = key_new(&key);
 	if (rc >= 0)
 		rc = protector_make(&s.facts, &key, owner, (const struct jwk *const *)s.hosts.keys,
-				    s.hosts.n, &text, f);
+				    s.hosts.n, NULL, &text, f);
 	if (rc >= 0 && !buf_cstr(&text))
 		rc = -ENOMEM;
 	if (rc >= 0)

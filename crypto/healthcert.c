@@ -47,11 +47,6 @@ struct healthca {
 OSSL_CLEANUP_FN(asn1_integer, ASN1_INTEGER, ASN1_INTEGER_free)
 OSSL_CLEANUP_FN(asn1_object, ASN1_OBJECT, ASN1_OBJECT_free)
 
-const char *healthcert_assurance_name(enum healthcert_assurance assurance)
-{
-	return assurance == HEALTHCERT_TPM ? "tpm" : "hostkey";
-}
-
 void healthca_free(struct healthca *ca)
 {
 	if (!ca)

@@ -28,8 +28,9 @@ enum healthcert_assurance {
 	HEALTHCERT_TPM = 1,
 	HEALTHCERT_HOSTKEY, /* the weaker one: nothing was measured */
 };
-/* "tpm", "hostkey". */
+/* "tpm", "hostkey"; ERR_FORMAT for other text. */
 const char *healthcert_assurance_name(enum healthcert_assurance assurance);
+int healthcert_assurance_parse(const char *text, enum healthcert_assurance *out) MUST_CHECK;
 
 struct healthcert {
 	uint8_t serial[HEALTHCERT_SERIAL_BYTES]; /* positive; set by healthcert_issue() */

@@ -74,16 +74,6 @@ const struct jwk *protector_recipient_key(const struct protector *p, size_t i)
 	return i < p->n_entries ? p->entries[i].key : NULL;
 }
 
-size_t protector_n_guardians(const struct protector *p)
-{
-	return p->n_guardians;
-}
-
-const struct protector_guardian *protector_guardian(const struct protector *p, size_t i)
-{
-	return i < p->n_guardians ? &p->guardians[i] : NULL;
-}
-
 static void say_nothing(void *misc, const char *file, int line, uint64_t err, const char *fmt,
 			va_list ap)
 {
@@ -424,6 +414,8 @@ static int take_payload(const struct jws *jws, const char *kid, struct protector
 			struct fault *f)
 {
 	static const char *const NAMES[] = { "allow", "key", "level", "owner", "tpm", "v", "vm" };
+	static const char *const GUARDED[] = { "allow",	  "assurance", "guardians", "key", "level",
+					       "offline", "owner",     "tpm",	    "v",   "vm" };
 	static const char WHAT[] = "the protector's payload";
 	char owner[JWK_THUMBPRINT_SIZE];
 	CLEANUP_JSON json_t *o = NULL;
@@ -434,11 +426,14 @@ static int take_payload(const struct jws *jws, const char *kid, struct protector
 	const json_t *v = json_object_get(o, "v");
 	if (!json_is_integer(v))
 		return fault_set(f, ERR_FORMAT, "%s has no version \"v\"", WHAT);
-	if (json_integer_value(v) != PROTECTOR_VERSION)
+	int guarded = json_integer_value(v) == PROTECTOR_VERSION_GUARDED;
+	if (!guarded && json_integer_value(v) != PROTECTOR_VERSION)
 		return fault_set(f, ERR_VERSION,
-				 "protector version %lld; this build knows version %d only",
-				 (long long)json_integer_value(v), PROTECTOR_VERSION);
-	rc = strict_members(o, WHAT, NAMES, COUNT(NAMES), f);
+				 "protector version %lld; this build knows versions %d and %d only",
+				 (long long)json_integer_value(v), PROTECTOR_VERSION,
+				 PROTECTOR_VERSION_GUARDED);
+	rc = guarded ? strict_members(o, WHAT, GUARDED, COUNT(GUARDED), f)
+		     : strict_members(o, WHAT, NAMES, COUNT(NAMES), f);
 	if (rc >= 0)
 		rc = take_public_key(json_object_get(o, "owner"), "the protector's \"owner\"",
 				     &p->owner, f);
@@ -454,6 +449,8 @@ static int take_payload(const struct jws *jws, const char *kid, struct protector
 		rc = take_facts(o, &p->facts, f);
 	if (rc >= 0)
 		rc = take_jwe(json_object_get(o, "key"), p, owner, f);
+	if (rc >= 0 && guarded)
+		rc = protector_take_guardians(o, p, f);
 	return rc;
 }
 

@@ -9,6 +9,9 @@
  * unwrap it.  The JWE's protected header repeats the VM and the owner's thumbprint, so that a
  * foreign signature over somebody else's JWE cannot be made to open.
  *
+ * Some recipients may be guardians: version 2 names them, with their addresses, and what the owner
+ * demands of a host that they release the key to.
+ *
  * May be used by: cli/ (makes, rewraps), libvirt/ (parses, verifies), worker/ before it seals
  * (unwraps).
  */
@@ -40,6 +43,7 @@ int level_parse(const char *text, enum shield_level *level) MUST_CHECK;
 
 #define PROTECTOR_GUARDIANS_MAX 8
 #define PROTECTOR_URLS_MAX	8    /* of one guardian */
+#define PROTECTOR_URL_MAX	364  /* characters of one, with its thumbprint */
 #define PROTECTOR_URLS_SIZE	4096 /* bytes of them as one text, with the NUL */
 #define PROTECTOR_OFFLINE_MAX	100
 
@@ -133,12 +137,23 @@ int ecdh_from_jwk(const struct jwk *k, struct ecdh *out) MUST_CHECK;
 int protector_unwrap(const struct protector *p, const struct ecdh *ecdh, struct vm_key *key,
 		     struct fault *f) MUST_CHECK;
 
+/* Guardians for a new protector: public keys and addresses, spelled as in protector_guardian; the
+ * caller's. */
+struct protector_guards {
+	size_t n;
+	const struct jwk *keys[PROTECTOR_GUARDIANS_MAX];
+	const char *urls[PROTECTOR_GUARDIANS_MAX];
+};
+
 /*
  * Make a protector for KEY: signed by OWNER (private), which is always a recipient, plus N HOSTS
- * (public, at least one, duplicates folded).  Appends the compact JWS to OUT.
+ * (public, duplicates folded) and GUARDS (NULL: none); at least one of them all.  Version 2 with
+ * guardians, else version 1, which can say nothing in LEAST (0 will do) and OFFLINE.  Appends the
+ * compact JWS to OUT.  ERR_USAGE, ERR_FORMAT, ERR_LIMIT with a sentence.
  */
 int protector_make(const struct protector_facts *facts, const struct vm_key *key,
 		   const struct jwk *owner, const struct jwk *const *hosts, size_t n,
-		   struct buf *out, struct fault *f) MUST_CHECK;
+		   const struct protector_guards *guards, struct buf *out,
+		   struct fault *f) MUST_CHECK;
 
 #endif

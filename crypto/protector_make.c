@@ -76,8 +76,8 @@ static int add_recipient(struct making *m, const struct jwk *k, struct fault *f)
 
 /* The JWE: KEY, encrypted, and the content key wrapped for everybody.  A new reference. */
 static int make_jwe(const struct protector_facts *facts, const struct vm_key *key,
-		    const struct jwk *owner, const struct jwk *const *hosts, size_t n, json_t **out,
-		    struct fault *f)
+		    const struct jwk *owner, const struct jwk *const *hosts, size_t n,
+		    const struct protector_guards *guards, json_t **out, struct fault *f)
 {
 	CLEANUP(making_done) struct making m = { .cfg = protector_quiet_jose() };
 	char vm[UUID_TEXT_SIZE], thumbprint[JWK_THUMBPRINT_SIZE];
@@ -95,6 +95,8 @@ static int make_jwe(const struct protector_facts *facts, const struct vm_key *ke
 	rc = add_recipient(&m, owner, f);
 	for (size_t i = 0; i < n && rc >= 0; i++)
 		rc = add_recipient(&m, hosts[i], f);
+	for (size_t i = 0; i < guards->n && rc >= 0; i++)
+		rc = add_recipient(&m, guards->keys[i], f);
 	if (rc < 0)
 		return rc;
 	if (!jose_jwe_enc_cek(m.cfg, m.jwe, m.cek, key->bytes, KEY_BYTES))
@@ -108,7 +110,7 @@ static int make_jwe(const struct protector_facts *facts, const struct vm_key *ke
 
 /* Everything that the owner signs, as JSON. */
 static int make_payload(const struct protector_facts *facts, const struct jwk *owner, json_t *jwe,
-			struct buf *out, struct fault *f)
+			const struct protector_guards *guards, struct buf *out, struct fault *f)
 {
 	char vm[UUID_TEXT_SIZE], tpm[PROTECTOR_TPM_TEXT_SIZE];
 	CLEANUP_JSON json_t *allow = json_array();
@@ -119,14 +121,18 @@ static int make_payload(const struct protector_facts *facts, const struct jwk *o
 	for (size_t i = 0; i < facts->n_allow && ok; i++)
 		ok = json_array_append_new(allow, json_string(facts->allow[i])) == 0;
 	CLEANUP_JSON json_t *o =
-		ok ? json_pack("{s:i,s:s,s:s,s:O,s:s,s:O,s:O}", "v", PROTECTOR_VERSION, "vm", vm,
+		ok ? json_pack("{s:i,s:s,s:s,s:O,s:s,s:O,s:O}", "v",
+			       guards->n ? PROTECTOR_VERSION_GUARDED : PROTECTOR_VERSION, "vm", vm,
 			       "level", level_name(facts->level), "allow", allow, "tpm", tpm,
 			       "owner", owner_json, "key", jwe)
 		   : NULL;
+	int rc = o && guards->n ? protector_put_guardians(facts, guards, o, f) : 0;
+	if (rc < 0)
+		return rc;
 	CLEANUP_FREE char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	if (!text)
 		return fault_set(f, -ENOMEM, "no memory for a protector");
-	int rc = buf_add(out, text, strlen(text));
+	rc = buf_add(out, text, strlen(text));
 	return rc < 0 ? fault_set(f, rc, "the protector is over %d bytes long", PROTECTOR_TEXT_MAX)
 		      : 0;
 }
@@ -163,21 +169,28 @@ static int sign(const struct jwk *owner, const struct buf *payload, struct buf *
 
 int protector_make(const struct protector_facts *facts, const struct vm_key *key,
 		   const struct jwk *owner, const struct jwk *const *hosts, size_t n,
-		   struct buf *out, struct fault *f)
+		   const struct protector_guards *guards, struct buf *out, struct fault *f)
 {
+	static const struct protector_guards NONE = { 0 };
 	CLEANUP_JSON json_t *jwe = NULL;
 	CLEANUP_BUF struct buf payload = BUF_INIT(PROTECTOR_TEXT_MAX);
 	CLEANUP_BUF struct buf text = BUF_INIT(PROTECTOR_TEXT_MAX);
 	CLEANUP_PROTECTOR struct protector *again = NULL;
 	if (!jwk_is_private(owner))
 		return fault_set(f, ERR_USAGE, "the owner's private key is needed to sign");
-	if (n == 0)
-		return fault_set(f, ERR_USAGE, "no host is given: nothing could run the VM");
+	if (!guards)
+		guards = &NONE;
+	if (n == 0 && guards->n == 0)
+		return fault_set(f, ERR_USAGE,
+				 "neither a host nor a guardian is given: nothing could run the "
+				 "VM");
 	int rc = check_facts(facts, f);
 	if (rc >= 0)
-		rc = make_jwe(facts, key, owner, hosts, n, &jwe, f);
+		rc = protector_check_guards(facts, guards, f);
 	if (rc >= 0)
-		rc = make_payload(facts, owner, jwe, &payload, f);
+		rc = make_jwe(facts, key, owner, hosts, n, guards, &jwe, f);
+	if (rc >= 0)
+		rc = make_payload(facts, owner, jwe, guards, &payload, f);
 	if (rc >= 0)
 		rc = sign(owner, &payload, &text, f);
 	/* What is handed out can be read back: a rule id given twice, say, ends here. */

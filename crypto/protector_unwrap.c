@@ -9,6 +9,14 @@ int protector_unwrap(const struct protector *p, const struct ecdh *ecdh, struct 
 		if (strcmp(p->entries[i].thumbprint, ecdh->thumbprint) == 0)
 			e = &p->entries[i];
 	}
+	if (!e && p->n_guardians > 0)
+		return fault_set(
+			f, ERR_RECIPIENT,
+			"the key %s is not among the protector's %zu recipients: a guardian "
+			"(%.*s) has to release the VM key to this host, or its owner can add the "
+			"host with `shieldvm key rewrap --add-host`",
+			ecdh->thumbprint, p->n_entries, (int)strcspn(p->guardians[0].urls, "#"),
+			p->guardians[0].urls);
 	if (!e)
 		return fault_set(
 			f, ERR_RECIPIENT,

@@ -94,7 +94,7 @@ static int make_level(struct vm *v, const char *level, struct fault *f)
 		hosts[i] = protector_recipient_key(v->p, i);
 	int rc = level_parse(level, &facts.level);
 	if (rc >= 0)
-		rc = protector_make(&facts, &v->key, v->jwk, hosts, n, &text, f);
+		rc = protector_make(&facts, &v->key, v->jwk, hosts, n, NULL, &text, f);
 	if (rc >= 0)
 		rc = buf_cstr(&text) ? domain_set_shield(v->d, buf_cstr(&text)) : -ENOMEM;
 	if (rc >= 0)

@@ -15,7 +15,7 @@ static const struct vm_key KEY = { { 1, 2, 3, 4, 5 } };
 
 static struct protector_facts facts_shielded(void)
 {
-	struct protector_facts facts = { .level = LEVEL_SHIELDED };
+	struct protector_facts facts = { .level = LEVEL_SHIELDED, .least = HEALTHCERT_TPM };
 	for (uint8_t i = 0; i < UUID_BYTES; i++) {
 		facts.vm[i] = (uint8_t)(0xa0 + i);
 		facts.tpm_id[i] = (uint8_t)(0xf0 - i);
@@ -47,7 +47,7 @@ static void make(const struct protector_facts *facts, struct buf *out)
 {
 	const struct jwk *hosts[] = { host_a, host_b, host_a, owner };
 	struct fault f = { 0 };
-	if (protector_make(facts, &KEY, owner, hosts, 4, out, &f) < 0)
+	if (protector_make(facts, &KEY, owner, hosts, 4, NULL, out, &f) < 0)
 		fail_msg("%s", f.text);
 }
 
@@ -126,7 +126,8 @@ static void test_as_many_recipients_as_there_may_be_fit(void **state)
 		assert_int_equal(jwk_new(&hosts[i], NULL), 0);
 		list[i] = hosts[i];
 	}
-	if (protector_make(&facts, &KEY, owner, list, PROTECTOR_RECIPIENTS_MAX - 1, &b, &f) < 0)
+	if (protector_make(&facts, &KEY, owner, list, PROTECTOR_RECIPIENTS_MAX - 1, NULL, &b, &f) <
+	    0)
 		fail_msg("%s", f.text);
 	CLEANUP_PROTECTOR struct protector *p = parse(&b);
 	assert_int_equal(protector_n_recipients(p), PROTECTOR_RECIPIENTS_MAX);
@@ -178,28 +179,28 @@ static void test_what_cannot_be_made(void **state)
 	struct protector_facts facts = facts_shielded(), bad = facts;
 	assert_int_equal(jwk_from_point(jwk_x(owner), jwk_y(owner), &pub), 0);
 	hosts[0] = host_a;
-	assert_int_equal(protector_make(&facts, &KEY, pub, hosts, 1, &b, NULL), ERR_USAGE);
-	assert_int_equal(protector_make(&facts, &KEY, owner, hosts, 0, &b, NULL), ERR_USAGE);
+	assert_int_equal(protector_make(&facts, &KEY, pub, hosts, 1, NULL, &b, NULL), ERR_USAGE);
+	assert_int_equal(protector_make(&facts, &KEY, owner, hosts, 0, NULL, &b, NULL), ERR_USAGE);
 	bad.n_allow = 1;
 	strcpy(bad.allow[0], "console.serial");
-	assert_int_equal(protector_make(&bad, &KEY, owner, hosts, 1, &b, NULL), ERR_USAGE);
+	assert_int_equal(protector_make(&bad, &KEY, owner, hosts, 1, NULL, &b, NULL), ERR_USAGE);
 	strcpy(bad.allow[0], PROTECTOR_COMPRESSION);
 	strcpy(bad.allow[1], "console.serial");
 	bad.n_allow = 2;
-	assert_int_equal(protector_make(&bad, &KEY, owner, hosts, 1, &b, NULL), ERR_USAGE);
+	assert_int_equal(protector_make(&bad, &KEY, owner, hosts, 1, NULL, &b, NULL), ERR_USAGE);
 	bad.n_allow = 1;
 	bad.level = LEVEL_ENCRYPTION_SUPPORTED;
 	strcpy(bad.allow[0], "Console serial");
-	assert_int_equal(protector_make(&bad, &KEY, owner, hosts, 1, &b, NULL), ERR_USAGE);
+	assert_int_equal(protector_make(&bad, &KEY, owner, hosts, 1, NULL, &b, NULL), ERR_USAGE);
 	strcpy(bad.allow[0], "a.b");
 	strcpy(bad.allow[1], "a.b");
 	bad.n_allow = 2;
-	assert_int_equal(protector_make(&bad, &KEY, owner, hosts, 1, &b, NULL), ERR_FORMAT);
+	assert_int_equal(protector_make(&bad, &KEY, owner, hosts, 1, NULL, &b, NULL), ERR_FORMAT);
 	bad.n_allow = PROTECTOR_ALLOW_MAX + 1;
-	assert_int_equal(protector_make(&bad, &KEY, owner, hosts, 1, &b, NULL), ERR_LIMIT);
+	assert_int_equal(protector_make(&bad, &KEY, owner, hosts, 1, NULL, &b, NULL), ERR_LIMIT);
 	bad = facts;
 	bad.level = 7;
-	assert_int_equal(protector_make(&bad, &KEY, owner, hosts, 1, &b, NULL), ERR_FORMAT);
+	assert_int_equal(protector_make(&bad, &KEY, owner, hosts, 1, NULL, &b, NULL), ERR_FORMAT);
 	assert_int_equal(b.len, 0);
 
 	/* The owner and 63 hosts are the most. */
@@ -208,13 +209,13 @@ static void test_what_cannot_be_made(void **state)
 		assert_int_equal(jwk_new(&many[i], NULL), 0);
 		hosts[i] = many[i];
 	}
-	assert_int_equal(
-		protector_make(&facts, &KEY, owner, hosts, PROTECTOR_RECIPIENTS_MAX, &b, NULL),
-		ERR_LIMIT);
+	assert_int_equal(protector_make(&facts, &KEY, owner, hosts, PROTECTOR_RECIPIENTS_MAX, NULL,
+					&b, NULL),
+			 ERR_LIMIT);
 	assert_int_equal(b.len, 0);
-	assert_int_equal(
-		protector_make(&facts, &KEY, owner, hosts, PROTECTOR_RECIPIENTS_MAX - 1, &b, NULL),
-		0);
+	assert_int_equal(protector_make(&facts, &KEY, owner, hosts, PROTECTOR_RECIPIENTS_MAX - 1,
+					NULL, &b, NULL),
+			 0);
 	CLEANUP_PROTECTOR struct protector *p = parse(&b);
 	assert_int_equal(protector_n_recipients(p), PROTECTOR_RECIPIENTS_MAX);
 	assert_int_equal(unwraps(p, many[62], NULL), 0);
@@ -230,7 +231,7 @@ static void test_every_change_is_refused(void **state)
 	CLEANUP_BUF struct buf b = BUF_INIT(PROTECTOR_TEXT_MAX);
 	struct protector_facts facts = facts_shielded();
 	const struct jwk *hosts[] = { host_a };
-	assert_int_equal(protector_make(&facts, &KEY, owner, hosts, 1, &b, NULL), 0);
+	assert_int_equal(protector_make(&facts, &KEY, owner, hosts, 1, NULL, &b, NULL), 0);
 	for (size_t i = 0; i < b.len; i++) {
 		/* One bit in each character; a bit that makes another character of base64url where
 		 * there is one. */

@@ -34,7 +34,7 @@ static void make_protector(const struct jwk *recipient)
 	memcpy(facts.vm, VM, sizeof(VM));
 	buf_done(&protector);
 	protector = BUF_INIT(PROTECTOR_TEXT_MAX);
-	GOOD(protector_make(&facts, &vm_key, owner, &recipient, 1, &protector, &f));
+	GOOD(protector_make(&facts, &vm_key, owner, &recipient, 1, NULL, &protector, &f));
 }
 
 /* A verdict on host ID becomes its certificate. */

@@ -36,7 +36,7 @@ static void make_protector(const struct jwk *recipient)
 	memcpy(facts.vm, vm, sizeof(vm));
 	buf_done(&protector);
 	protector = BUF_INIT(PROTECTOR_TEXT_MAX);
-	GOOD(protector_make(&facts, &vm_key, owner, &recipient, 1, &protector, &f));
+	GOOD(protector_make(&facts, &vm_key, owner, &recipient, 1, NULL, &protector, &f));
 }
 
 static void certify(unsigned n)

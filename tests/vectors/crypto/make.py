@@ -162,6 +162,7 @@ class Key:
 
 
 OWNER, HOST, STRANGER = Key("owner"), Key("host"), Key("stranger")
+GUARDIAN, GUARDIAN_B = Key("guardian"), Key("guardian b")
 CEK = hashlib.sha256(b"cek").digest()
 
 
@@ -190,6 +191,23 @@ def jwe(header=None, vm_key=VM_KEY, recipients=None):
     sealed = AESGCM(CEK).encrypt(iv, vm_key, text.encode())
     return {"protected": text, "recipients": recipients or [recipient(OWNER), recipient(HOST)], "iv": b64(iv),
             "ciphertext": b64(sealed[:-16]), "tag": b64(sealed[-16:])}
+
+
+def url(node, key="tls"):
+    return f"https://{node}.example:8443#{Key(key).thumbprint()}"
+
+
+def guardian(key, *urls):
+    return {"kid": key.thumbprint(), "urls": list(urls)}
+
+
+def guarded(**changes):
+    """A payload of version 2."""
+    o = {"v": 2, "guardians": [guardian(GUARDIAN, url("guardian"), url("other")), guardian(GUARDIAN_B, url("b", "b"))],
+         "assurance": "tpm", "offline": 0,
+         "key": jwe(recipients=[recipient(k) for k in (OWNER, HOST, GUARDIAN, GUARDIAN_B)])}
+    o.update(changes)
+    return payload(**o)
 
 
 def payload(**changes):
@@ -283,7 +301,8 @@ def protector_cases():
     case("kid-number", "ERR_FORMAT", jws(good, dict(head, kid=7)))
 
     # The payload.
-    wrong("v-2", "ERR_VERSION", ("v",), 2)
+    wrong("v-2", "ERR_FORMAT", ("v",), 2)
+    wrong("v-3", "ERR_VERSION", ("v",), 3)
     wrong("v-0", "ERR_VERSION", ("v",), 0)
     wrong("v-text", "ERR_FORMAT", ("v",), "1")
     wrong("v-real", "ERR_FORMAT", ("v",), 1.0)
@@ -385,6 +404,97 @@ def protector_cases():
     wrong("open-vm-relabelled", "open:ERR_AUTH", ("key",), relabelled)
     relabelled = changed(jwe(dict(inner, owner=HOST.thumbprint())), ("protected",), jwe()["protected"])
     wrong("open-owner-relabelled", "open:ERR_AUTH", ("key",), relabelled)
+    return cases + guarded_cases()
+
+
+def guarded_cases():
+    cases = []
+    good = guarded()
+    head = {"alg": "ES256", "typ": "shieldvm-protector+jws", "kid": OWNER.thumbprint()}
+    usurper = dict(head, kid=STRANGER.thumbprint())
+    signature = unb64(jws(good).split(".")[2])
+    recipients = good["key"]["recipients"]
+    guardians = good["guardians"]
+
+    def case(name, err, data):
+        cases.append(("guarded-" + name, err, data))
+
+    def wrong(name, err, path, value):
+        case(name, err, jws(changed(good, path, value)))
+
+    def altered(name, o, signed_too=False):
+        """Not what the owner signed: under his signature, and signed by somebody else."""
+        case(name, "ERR_AUTH", jws(o, signature=signature))
+        if signed_too:
+            case(name + "-signed", "ERR_AUTH", jws(o, signer=STRANGER))
+            case(name + "-signed-named", "ERR_AUTH", jws(o, usurper, STRANGER))
+            case(name + "-signed-owner", "ERR_AUTH", jws(dict(o, owner=dict(STRANGER.public)), usurper, STRANGER))
+
+    # What is right.
+    case("two", "ok", jws(good))
+    case("one", "ok", jws(guarded(guardians=guardians[:1], assurance="hostkey", offline=100)))
+    case("in-another-order", "ok", jws(dict(reversed(guarded(guardians=guardians[::-1]).items()))))
+    case("alone", "open:ERR_RECIPIENT",
+         jws(guarded(guardians=guardians[:1], key=jwe(recipients=[recipient(OWNER), recipient(GUARDIAN)]))))
+
+    # Not the owner's.
+    path = ("key", "recipients")
+    altered("recipient-stripped", changed(good, path, recipients[:1] + recipients[2:]), True)
+    altered("recipient-added", changed(good, path, recipients + [recipient(STRANGER)]), True)
+    altered("recipients-reordered", changed(good, path, recipients[::-1]), True)
+    altered("vm-another", guarded(vm=uuid(OTHER_VM)), True)
+    altered("assurance-lowered", guarded(assurance="hostkey"), True)
+    altered("offline-raised", guarded(offline=1))
+    altered("guardian-stripped", guarded(guardians=guardians[:1]))
+    altered("guardian-added", guarded(guardians=guardians + [guardian(HOST, url("more"))]))
+    altered("guardians-reordered", guarded(guardians=guardians[::-1]))
+    altered("url-altered", changed(good, ("guardians", 0, "urls", 0), url("guardiam")))
+    altered("pin-altered", changed(good, ("guardians", 0, "urls", 0), url("guardian", "b")))
+    altered("urls-reordered", changed(good, ("guardians", 0, "urls"), guardians[0]["urls"][::-1]))
+    altered("said-to-be-1", payload(key=good["key"]), True)
+    case("never-signed", "ERR_AUTH", jws(good, signature=unb64(jws(payload(key=good["key"])).split(".")[2])))
+    # Somebody else's altogether, his own entry and name in it; but the content key he does not have.
+    header = {"enc": "A256GCM", "typ": "shieldvm-key+jwe", "vm": uuid(VM), "owner": STRANGER.thumbprint()}
+    relabelled = changed(good["key"], ("protected",), b64(dump(header)))
+    relabelled["recipients"].append(recipient(STRANGER))
+    case("usurped", "open:ERR_AUTH", jws(guarded(owner=dict(STRANGER.public), key=relabelled), usurper, STRANGER))
+
+    # The owner's, but not in the one form.
+    wrong("v-1", "ERR_FORMAT", ("v",), 1)
+    wrong("v-3", "ERR_VERSION", ("v",), 3)
+    for name in good:
+        wrong(name + "-absent", "ERR_FORMAT", (name,), None)
+    wrong("unknown-member", "ERR_FORMAT", ("policy",), {})
+    for name, err, value in (("none", "ERR_FORMAT", []), ("object", "ERR_FORMAT", guardians[0]),
+                             ("number", "ERR_FORMAT", [1]), ("twice", "ERR_FORMAT", [guardians[0], guardians[0]]),
+                             ("9", "ERR_LIMIT", guardians[:1] * 9), ("owner", "ERR_FORMAT", [guardian(OWNER, url("a"))]),
+                             ("stranger", "ERR_FORMAT", [guardian(STRANGER, url("a"))]),
+                             ("unknown-member", "ERR_FORMAT", [dict(guardians[0], name="a")])):
+        wrong("guardians-" + name, err, ("guardians",), value)
+    for name in ("kid", "urls"):
+        wrong(f"guardian-{name}-absent", "ERR_FORMAT", ("guardians", 0, name), None)
+        wrong(f"guardian-{name}-number", "ERR_FORMAT", ("guardians", 0, name), 1)
+    wrong("guardian-kid-short", "ERR_FORMAT", ("guardians", 0, "kid"), GUARDIAN.thumbprint()[:-1])
+    pin = Key("tls").thumbprint()
+    for name, err, value in (
+            ("none", "ERR_FORMAT", []), ("text", "ERR_FORMAT", url("a")), ("number", "ERR_FORMAT", [1]),
+            ("9", "ERR_LIMIT", [url(f"n{i}") for i in range(9)]), ("twice", "ERR_FORMAT", [url("a"), url("a")]),
+            ("two-in-one", "ERR_FORMAT", [url("a") + "," + url("b")]), ("empty", "ERR_FORMAT", [""]),
+            ("http", "ERR_FORMAT", ["http://a:1#" + pin]), ("upper-case", "ERR_FORMAT", ["HTTPS://a:1#" + pin]),
+            ("no-address", "ERR_FORMAT", ["https://#" + pin]), ("no-pin", "ERR_FORMAT", ["https://a:1"]),
+            ("pin-short", "ERR_FORMAT", ["https://a:1#" + pin[:-1]]), ("pin-long", "ERR_FORMAT", ["https://a:1#" + pin + "A"]),
+            ("pin-unused-bits", "ERR_FORMAT", ["https://a:1#" + pin[:-1] + "9"]),
+            ("pin-standard-base64", "ERR_FORMAT", ["https://a:1#+" + pin[1:]]),
+            ("two-pins", "ERR_FORMAT", [url("a") + "#" + pin]), ("space", "ERR_FORMAT", ["https://a :1#" + pin]),
+            ("path", "ERR_FORMAT", ["https://a:1/#" + pin]), ("user", "ERR_FORMAT", ["https://b@a:1#" + pin]),
+            ("newline", "ERR_FORMAT", [url("a") + "\n"]), ("not-ascii", "ERR_FORMAT", ["https://\u00e4:1#" + pin]),
+            ("long", "ERR_FORMAT", ["https://" + "a" * 313 + "#" + pin])):
+        wrong("urls-" + name, err, ("guardians", 0, "urls"), value)
+    for name, value in (("none", "none"), ("upper-case", "TPM"), ("empty", ""), ("number", 1)):
+        wrong("assurance-" + name, "ERR_FORMAT", ("assurance",), value)
+    for name, err, value in (("negative", "ERR_FORMAT", -1), ("101", "ERR_LIMIT", 101), ("real", "ERR_FORMAT", 1.0),
+                             ("text", "ERR_FORMAT", "1"), ("true", "ERR_FORMAT", True), ("huge", "ERR_LIMIT", 2 ** 32)):
+        wrong("offline-" + name, err, ("offline",), value)
     return cases
 
 
@@ -409,9 +519,11 @@ def main():
           "name, purpose wanted, VM wanted, context, result, plaintext bytes, object",
           [(name, str(use), uuid(vm), context.hex() or "-", err, str(n), data.hex() or "-")
            for name, use, vm, context, err, n, data in sealed])
-    rows = [("key", "owner", dump(OWNER.jwk()).decode()), ("key", "host", dump(HOST.jwk()).decode())]
+    rows = [("key", "owner", dump(OWNER.jwk()).decode()), ("key", "host", dump(HOST.jwk()).decode()),
+            ("key", "guardian", dump(GUARDIAN.jwk()).decode())]
     rows += [(name, err, json.dumps(text)) for name, err, text in protectors]
-    table("protector.txt", "Made by make.py.  VM key: 00 01 .. 1f.  The host's key unwraps what is \"ok\".\n"
+    table("protector.txt", "Made by make.py.  VM key: 00 01 .. 1f.  The host's key unwraps what is \"ok\",\n"
+          "the guardian's too if it is guarded.\n"
           "name, result (\"open:\" if it parses but does not unwrap), protector as a JSON string", rows)
 
     # A seed for each path through the parsers, small ones only.
@@ -423,10 +535,13 @@ def main():
         if name in ("20-bytes", "not-final", "length-huge", "one-byte-behind", "no-tag", "0-bytes"):
             write(f"{fuzz}seal_open.corpus/record-{name}", b"\xff" + data[96:])
     for name, err, text in protectors:
-        if err == "ok" or name in ("alg-none", "v-2", "vm-another", "epk-off-curve", "open-tag"):
+        if err == "ok" or name in ("alg-none", "v-2", "vm-another", "epk-off-curve", "open-tag",
+                                  "guarded-said-to-be-1"):
             write(f"{fuzz}protector_parse.corpus/{name}", text.encode())
         # The target signs what begins with "{".
-        if name in ("two-recipients", "lower-level", "owner-alone", "open-tag", "recipient-twice", "alg-dir"):
+        if name in ("two-recipients", "lower-level", "owner-alone", "open-tag", "recipient-twice", "alg-dir",
+                    "guarded-two", "guarded-one", "guarded-alone", "guarded-guardians-twice", "guarded-urls-two-in-one",
+                    "guarded-urls-9", "guarded-guardians-stranger", "guarded-offline-huge", "guarded-v-1"):
             write(f"{fuzz}protector_parse.corpus/payload-{name}", unb64(text.split(".")[1]))
     for name, key in (("owner", dump(OWNER.jwk())), ("host-public", dump(HOST.public)),
                       ("p384", dump(Key("p384", ec.SECP384R1()).public)), ("twice", b'{"kty":"EC","kty":"EC"}')):

@@ -125,7 +125,7 @@ static void test_sealed_objects(void **state)
 	each_line("sealed.txt", 7, sealed_case);
 }
 
-static struct jwk *owner, *host;
+static struct jwk *owner, *host, *guardian;
 
 static void check_facts(const struct protector *p)
 {
@@ -141,6 +141,31 @@ static void check_facts(const struct protector *p)
 		assert_int_equal(facts->n_allow, 2);
 		assert_string_equal(facts->allow[1], "agent.exec");
 	}
+}
+
+/* Every guarded one has the guardian of the file; one that has no other says the weaker things. */
+static void check_guardians(const char *name, const struct protector *p)
+{
+	const struct protector_facts *facts = protector_facts(p);
+	size_t n = protector_n_guardians(p), found = 0;
+	char thumbprint[JWK_THUMBPRINT_SIZE];
+	int weak = strcmp(name, "guarded-one") == 0;
+	assert_int_equal(n > 0, strncmp(name, "guarded-", 8) == 0);
+	assert_int_equal(facts->least, weak ? HEALTHCERT_HOSTKEY : HEALTHCERT_TPM);
+	assert_int_equal(facts->offline, weak ? PROTECTOR_OFFLINE_MAX : 0);
+	assert_int_equal(jwk_thumbprint(guardian, thumbprint), 0);
+	for (size_t i = 0; i < n; i++) {
+		const struct protector_guardian *g = protector_guardian(p, i);
+		const char *second = strchr(g->urls, ',');
+		if (strcmp(g->thumbprint, thumbprint) != 0)
+			continue;
+		found++;
+		assert_int_equal(i, strcmp(name, "guarded-in-another-order") == 0);
+		assert_non_null(second);
+		assert_ptr_equal(strstr(g->urls, "https://guardian.example:8443#"), g->urls);
+		assert_ptr_equal(strstr(g->urls, "https://other.example:8443#"), second + 1);
+	}
+	assert_int_equal(found, n > 0);
 }
 
 static int unwrap(const struct protector *p, const struct jwk *k, struct fault *f)
@@ -159,7 +184,9 @@ static void protector_case(char **fields)
 	struct fault f = { 0 };
 	CLEANUP_PROTECTOR struct protector *p = NULL;
 	if (strcmp(fields[0], "key") == 0) {
-		struct jwk **k = strcmp(fields[1], "owner") == 0 ? &owner : &host;
+		struct jwk **k = strcmp(fields[1], "owner") == 0  ? &owner
+				 : strcmp(fields[1], "host") == 0 ? &host
+								  : &guardian;
 		assert_int_equal(jwk_parse(fields[2], strlen(fields[2]), k, NULL), 0);
 		return;
 	}
@@ -170,13 +197,18 @@ static void protector_case(char **fields)
 	json_decref(text);
 	assert_int_equal(rc == 0, p != NULL);
 	if (p) {
-		check_facts(p);
+		if (strcmp(fields[0], "guarded-usurped") != 0) {
+			check_facts(p);
+			check_guardians(fields[0], p);
+		}
 		if (to_open)
 			rc = unwrap(p, host, &f);
 		else if (protector_n_recipients(p) == 1)
 			rc = unwrap(p, owner, &f);
 		else
 			rc = unwrap(p, host, &f) | unwrap(p, owner, &f);
+		if (!to_open && protector_n_guardians(p) > 0)
+			rc |= unwrap(p, guardian, &f);
 	}
 	if (rc != err_named(fields[1] + (to_open ? 5 : 0)))
 		fail_msg("%s: %d (%s), wanted %s", fields[0], rc, f.text, fields[1]);
@@ -189,6 +221,7 @@ static void test_protectors(void **state)
 	each_line("protector.txt", 3, protector_case);
 	jwk_free(owner);
 	jwk_free(host);
+	jwk_free(guardian);
 }
 
 /* Hexadecimal, BYTE*COUNT, or more of both behind commas. */
