@@ -1,0 +1,117 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# VMs whose keys a guardian has: two hosts with software TPMs, a guardian on the wire between them, and libvirt.  A
+# healthy host starts the VM and hands it to the other; a tampered, a revoked and a second host do not get it; a state
+# that was set back starts only with its owner's ticket; without any guardian a VM that runs goes on.
+# The guest has no system: firmware in 128 MiB.
+set -eu -o pipefail
+# shellcheck source-path=SCRIPTDIR source=guardian-lib.sh
+. "$(dirname "$0")/guardian-lib.sh"
+# shellcheck source-path=SCRIPTDIR source=bed.sh
+. "$(dirname "$0")/bed.sh"
+export BED_SECONDS=${BED_SECONDS:-900} ON_SECONDS=120 VIRSH_SECONDS=110
+bed_enter "$@"
+# shellcheck source-path=SCRIPTDIR source=hosts.sh
+. "$here/hosts.sh"
+# shellcheck source-path=SCRIPTDIR source=hosts-guardian-lib.sh
+. "$here/hosts-guardian-lib.sh"
+
+uuid=405705ed-0b1d-4a57-9d0e-3a1f5c2b7d21
+state=/var/lib/shieldvm/$uuid
+lease=/var/lib/shieldvm/leases/$uuid.json
+
+# starts HOST; refuses HOST REGEX: the VM.
+starts() {
+	check "it starts on $1${2:+: $2}" on "$1" virsh create $shared/shielded.xml
+}
+refuses() {
+	refused "$1 does not get it: $2" "$2" on "$1" virsh create $shared/shielded.xml
+	check '... and nothing of it is left there' until_true 10 no_process_on "$1" 'guest=shielded,'
+}
+stops() {
+	check "it stops on $1" on "$1" virsh destroy shielded
+	check "the guardian is told" until_true 30 on "$1" test ! -e $lease
+}
+# logged EVENT N: the VM's release log has that event so often, and is whole.
+logged() {
+	check "the release log has $2 x $1" eval '[ "$(vm_log | grep -c " $1 ")" = "$2" ]'
+}
+
+hosts_up
+guardian_up
+for host in a b; do
+	host_enrolled "$host"
+done
+policy_from a
+guarded_vm shielded $uuid $shared/shielded.xml
+for host in a b; do
+	attestd_up "$host"
+done
+
+# --- a start, and who else wants it ---------------------------------------------------------------
+
+starts a
+logged release 1
+check 'a has it on record' on a grep -q '"event":"key-use","rule":"guardian.release"' /var/log/shieldvm/audit.jsonl
+check 'a has its lease' on a grep -q '"state":"held"' $lease
+refuses b 'lease\.held: '
+check 'b has it on record' on b grep -q '"event":"refused","rule":"lease.held"' /var/log/shieldvm/audit.jsonl
+
+# --- to the other host and back -------------------------------------------------------------------
+
+moves() {
+	local from=$1 to
+	to=$(other_host "$from")
+	check "it moves from $from to $to" on "$from" virsh migrate --live --p2p shielded "$(far "$to")" "tcp://host-$to"
+	check "it runs on $to, and on $to only" runs_only_on "$to" shielded transient
+	check "$to takes its lease over" until_true 30 on "$to" grep -q '"state":"held"' $lease
+	check "$from forgets it" until_true 30 on "$from" test ! -e $lease
+}
+moves a
+logged handover 1
+moves b
+logged handover 2
+moves a
+stops b
+logged stop 1
+refuses a 'vtpm\.moved: '
+
+# --- a host that was tampered with ----------------------------------------------------------------
+
+boot b other-loader
+refuses b 'baseline\.match'
+check 'b has it on record' on b grep -q '"rule":"baseline.match"' /var/log/shieldvm/audit.jsonl
+boot b
+check 'a copy of the state is put by' on b cp -a $state $shared/older
+starts b 'in order again'
+
+# --- a state that was set back --------------------------------------------------------------------
+
+stops b
+on b cp -a $shared/older/. $state/
+refuses b 'vm\.version: '
+
+# --- a host that is revoked -----------------------------------------------------------------------
+
+ticket_for $uuid
+starts b "with its owner's ticket"
+logged restore 1
+admin host revoke "$(host_id b)" >/dev/null
+check 'a VM that runs on a revoked host goes on' on b virsh domstate shielded
+stops b
+refuses b 'host\.revoked'
+
+# --- without a guardian ---------------------------------------------------------------------------
+
+guarded_vm other "${uuid%21}22" $shared/other.xml
+check 'another VM starts on a' on a virsh create $shared/other.xml
+guardian_down
+sleep 3
+check 'without a guardian it goes on' on a eval '[ "$(virsh domstate other)" = running ]'
+on a virsh destroy other
+refused 'without a guardian it does not start' 'guardian\.unreachable: ' on a virsh create $shared/other.xml
+guardian_back
+check 'with the guardian it does' on a virsh create $shared/other.xml
+on a virsh destroy other
+
+hosts_end
