@@ -146,13 +146,18 @@ int key_list_add_file(struct key_list *list, const char *path, struct fault *f)
 	return rc < 0 ? rc : take_key(list, k, f);
 }
 
-int key_list_add(struct key_list *list, const struct jwk *k, struct fault *f)
+int cli_copy_key(const struct jwk *k, struct jwk **out, struct fault *f)
 {
 	CLEANUP_BUF struct buf text = BUF_INIT(JWK_FILE_MAX);
-	struct jwk *copy = NULL;
 	int rc = jwk_public_text(k, &text);
 	if (rc < 0)
-		return fault_set(f, rc, "a host's key cannot be copied: %s", err_text(rc));
-	rc = jwk_parse((const char *)text.data, text.len, &copy, f);
+		return fault_set(f, rc, "a public key cannot be copied: %s", err_text(rc));
+	return jwk_parse((const char *)text.data, text.len, out, f);
+}
+
+int key_list_add(struct key_list *list, const struct jwk *k, struct fault *f)
+{
+	struct jwk *copy = NULL;
+	int rc = cli_copy_key(k, &copy, f);
 	return rc < 0 ? rc : take_key(list, copy, f);
 }

@@ -28,6 +28,7 @@ int cmd_host_show(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_key_new(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_key_show(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_key_rewrap(int argc, char **argv, struct fault *f) MUST_CHECK;
+int cmd_key_ticket(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_lint(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_selftest(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_shield(int argc, char **argv, struct fault *f) MUST_CHECK;
@@ -65,6 +66,9 @@ void cli_say_define(const char *path);
 
 /* Replace what a terminal would act on in TEXT, which came from somebody else. */
 void cli_make_printable(char *text);
+
+/* *OUT: a copy of K's public half. */
+int cli_copy_key(const struct jwk *k, struct jwk **out, struct fault *f) MUST_CHECK;
 
 #define CLI_HOSTS_MAX 63 /* and the owner: PROTECTOR_RECIPIENTS_MAX */
 

@@ -39,7 +39,8 @@ struct line {
 struct report {
 	const char *name; /* of the file */
 	const struct domain *domain;
-	int plain; /* not shielded */
+	int plain;		     /* not shielded */
+	struct protector *protector; /* NULL without a good one */
 	struct protector_facts facts;
 	size_t n, refused, notices, by_shield, by_strip, unlisted;
 	struct line *lines; /* FINDINGS_MAX */
@@ -48,6 +49,7 @@ struct report {
 static void report_done(struct report *r)
 {
 	free(r->lines);
+	protector_free(r->protector);
 }
 
 json_t *lint_json_text(const char *text)
@@ -169,6 +171,8 @@ static int settle_facts(struct report *r, const struct options *o, struct fault 
 	}
 	/* Another UUID than the protector's is told once, above. */
 	memcpy(r->facts.vm, uuid, UUID_BYTES);
+	r->protector = protector;
+	protector = NULL;
 	return o->facts.n_allow ? cli_check_allowed(&r->facts, "lint", f) : 0;
 }
 
@@ -263,6 +267,37 @@ static json_t *line_json(const struct line *line)
 			 "reason", line->reason, "todo", line->todo, "fix", fix);
 }
 
+static json_t *guardian_json(const struct protector_guardian *g)
+{
+	json_t *urls = json_array();
+	for (const char *url = g->urls; urls && *url;) {
+		size_t n = strcspn(url, ",");
+		if (json_array_append_new(urls, json_stringn(url, n)) < 0) {
+			json_decref(urls);
+			return NULL;
+		}
+		url += n + (url[n] == ',');
+	}
+	return json_pack("{s:s, s:o}", "thumbprint", g->thumbprint, "urls", urls);
+}
+
+/* Who releases the VM's key, and to whom, into O. */
+static int add_guardians(const struct protector *p, json_t *o)
+{
+	json_t *guardians = json_array();
+	const struct protector_facts *facts =
+		p && protector_n_guardians(p) ? protector_facts(p) : NULL;
+	int rc = json_object_set_new(o, "guardians", guardians);
+	for (size_t i = 0; rc >= 0 && facts && i < protector_n_guardians(p); i++)
+		rc = json_array_append_new(guardians, guardian_json(protector_guardian(p, i)));
+	if (rc >= 0 && facts)
+		rc = json_object_set_new(o, "assurance",
+					 json_string(healthcert_assurance_name(facts->least)));
+	if (rc >= 0 && facts)
+		rc = json_object_set_new(o, "offline", json_integer(facts->offline));
+	return rc;
+}
+
 static int print_json(const struct report *r, struct fault *f)
 {
 	char uuid[UUID_TEXT_SIZE];
@@ -283,6 +318,10 @@ static int print_json(const struct report *r, struct fault *f)
 			      (json_int_t)r->unlisted, "findings", findings);
 	json_decref(allow);
 	json_decref(findings);
+	if (o && add_guardians(r->protector, o) < 0) {
+		json_decref(o);
+		o = NULL;
+	}
 	return lint_json_print(o, f);
 }
 

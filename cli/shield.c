@@ -7,6 +7,7 @@
 
 #include "base/paths.h"
 #include "cli/cli.h"
+#include "cli/guards.h"
 #include "cli/options.h"
 #include "libvirt/shield.h"
 
@@ -14,12 +15,14 @@ struct shield_command {
 	const char *owner, *output;
 	int strip, allows;
 	struct key_list hosts;
+	struct guard_list guards;
 	struct protector_facts facts;
 };
 
 static void command_done(struct shield_command *s)
 {
 	key_list_done(&s->hosts);
+	guard_list_done(&s->guards);
 }
 
 static int read_options(int argc, char **argv, struct shield_command *s, struct fault *f)
@@ -27,6 +30,9 @@ static int read_options(int argc, char **argv, struct shield_command *s, struct 
 	static const struct option OPTIONS[] = {
 		{ "owner", required_argument, NULL, 'w' },
 		{ "host", required_argument, NULL, 'H' },
+		{ "guardian", required_argument, NULL, 'g' },
+		{ "assurance", required_argument, NULL, 'A' },
+		{ "offline-starts", required_argument, NULL, 'O' },
 		{ "level", required_argument, NULL, 'l' },
 		{ "allow", required_argument, NULL, 'a' },
 		{ "strip", no_argument, NULL, 's' },
@@ -34,7 +40,9 @@ static int read_options(int argc, char **argv, struct shield_command *s, struct 
 		{ "help", no_argument, NULL, OPTIONS_HELP },
 		{ 0 },
 	};
+	int demands = 0;
 	s->facts.level = LEVEL_SHIELDED;
+	s->facts.least = HEALTHCERT_TPM;
 	for (int c; (c = options_next(argc, argv, OPTIONS, NULL, f)) != OPTIONS_END;) {
 		int rc = c < 0 ? c : 0;
 		if (c == OPTIONS_HELP)
@@ -47,25 +55,47 @@ static int read_options(int argc, char **argv, struct shield_command *s, struct 
 			s->strip = 1;
 		else if (c == 'H')
 			rc = key_list_add_file(&s->hosts, optarg, f);
+		else if (c == 'g')
+			rc = guard_list_add_option(&s->guards, optarg, f);
+		else if (c == 'A')
+			rc = guard_assurance(optarg, &s->facts.least, f);
+		else if (c == 'O')
+			rc = guard_offline(optarg, &s->facts.offline, f);
 		else if (c == 'a')
 			rc = cli_allow(&s->facts, optarg, f);
 		else if (c == 'l')
 			rc = cli_level(optarg, &s->facts, f);
 		if (rc < 0)
 			return rc;
+		demands |= c == 'A' || c == 'O';
 	}
 	int rc = options_operands(argc, argv, 1, "IN.xml", f);
 	if (rc >= 0 && !s->owner)
 		return fault_set(f, ERR_USAGE,
 				 "%s: --owner FILE is missing (shieldvm key new FILE makes one)",
 				 argv[0]);
+	if (rc >= 0 && demands && s->guards.n == 0)
+		return fault_set(f, ERR_USAGE,
+				 "%s: --assurance and --offline-starts are of use with --guardian "
+				 "only",
+				 argv[0]);
+	for (size_t i = 0; i < s->hosts.n && rc >= 0; i++) {
+		if (guard_list_has(&s->guards, s->hosts.keys[i]))
+			return fault_set(
+				f, ERR_USAGE,
+				"%s: the same key is given with --guardian and with --host",
+				argv[0]);
+	}
 	return rc < 0 ? rc : cli_check_allowed(&s->facts, argv[0], f);
 }
 
-/* This host may always run the VM; a machine that is no host need not. */
+/* This host may always run the VM, unless a guardian is to say which may; a machine that is no host
+ * need not. */
 static int add_this_host(struct shield_command *s, struct fault *f)
 {
 	static const char path[] = PATH_HOST_KEY ".pub";
+	if (s->guards.n > 0)
+		return 0;
 	if (access(path, F_OK) == 0 || errno != ENOENT)
 		return key_list_add_file(&s->hosts, path, f);
 	if (s->hosts.n == 0)
@@ -128,7 +158,8 @@ static int judge(const struct domain *d, const struct shield_command *s, struct 
 
 static void say_shielded(const struct domain *d, const struct shield_command *s)
 {
-	char uuid[UUID_TEXT_SIZE], name[128];
+	char uuid[UUID_TEXT_SIZE], name[128], count[GUARD_COUNT_SIZE];
+	guard_count(s->hosts.n, s->guards.n, count);
 	uuid_format(s->facts.vm, uuid);
 	snprintf(name, sizeof(name), "%s", domain_name(d));
 	cli_make_printable(name);
@@ -136,14 +167,14 @@ static void say_shielded(const struct domain *d, const struct shield_command *s)
 		"Shielded: %s (%s) at level %s.\n"
 		"  Its key protects the vTPM and everything of the VM that leaves its memory; it "
 		"can be"
-		" opened by\n  the owner key %s and by %zu host%s:\n",
-		name, uuid, level_name(s->facts.level), s->owner, s->hosts.n,
-		s->hosts.n == 1 ? "" : "s");
+		" opened by\n  the owner key %s and by %s:\n",
+		name, uuid, level_name(s->facts.level), s->owner, count);
 	for (size_t i = 0; i < s->hosts.n; i++) {
 		char thumbprint[JWK_THUMBPRINT_SIZE];
 		if (jwk_thumbprint(s->hosts.keys[i], thumbprint) == 0)
 			fprintf(stderr, "  host %s\n", thumbprint);
 	}
+	guard_list_say(&s->guards, &s->facts, s->hosts.n);
 	cli_say_define(s->output);
 }
 
@@ -174,10 +205,11 @@ int cmd_shield(int argc, char **argv, struct fault *f)
 		return rc;
 	if (getrandom(s.facts.tpm_id, sizeof(s.facts.tpm_id), 0) != sizeof(s.facts.tpm_id))
 		return fault_set(f, -errno, "the TPM's id: %s", err_text(-errno));
+	struct protector_guards guards = guard_list_view(&s.guards);
 	rc = key_new(&key);
 	if (rc >= 0)
 		rc = protector_make(&s.facts, &key, owner, (const struct jwk *const *)s.hosts.keys,
-				    s.hosts.n, NULL, &text, f);
+				    s.hosts.n, &guards, &text, f);
 	if (rc >= 0 && !buf_cstr(&text))
 		rc = -ENOMEM;
 	if (rc >= 0)

@@ -26,7 +26,7 @@ _shieldvm() {
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = host ]; then
 		words='enrol init show --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = key ]; then
-		words='new show rewrap --help'
+		words='new show rewrap ticket --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = state ]; then
 		words='inspect verify open shred --help'
 	else
@@ -38,13 +38,15 @@ _shieldvm() {
 			device.filesystem device.hostdev device.redirdev device.smartcard
 			device.vhost-user disk.fdgroup disk.media disk.transient input.nmi input.send-key
 			memory.hugepages memory.nvdimm memory.shared state.compression' ;;
+		--assurance) words='tpm hostkey' ;;
 		--kind) words='structured exact' ;;
 		--bank) words='sha256 sha384 sha512' ;;
 		demand | waive) words='boot.firmware-debug boot.full boot.iommu boot.secure-boot dump.none-or-encrypted
 			kernel.ima-appraise kernel.lockdown kernel.module-signatures kernel.no-debugger
 			kernel.no-hibernation kernel.no-kdump swap.none-or-encrypted' ;;
-		--remove-host | --vm | --since | --tcti | --guardian | --name) return ;;
-		--admin | --log-key | --policy | --ek-ca | --capture | --eventlog | --ima | --log | --head | --anchor | --host-key | --owner | --host | --add-host | --argv | --key | \
+		--remove-host | --remove-guardian | --offline-starts | --restore | --restores | --takeback | --vm | --since | --tcti | --name) return ;;
+		--guardian) [ "$command" = shield ] || return ;;
+		--admin | --log-key | --policy | --ek-ca | --capture | --eventlog | --ima | --log | --head | --anchor | --host-key | --owner | --host | --add-host | --add-guardian | --argv | --key | \
 			--protector | -o | --output) ;;
 		*)
 			case $command${COMP_WORDS[2]:+/${COMP_WORDS[2]}} in
@@ -56,11 +58,13 @@ _shieldvm() {
 			guardian/policy) words='--json --policy --guardian --admin --at-once -o --help' ;;
 			audit/verify) words='--json --log --head --anchor --host-key --help' ;;
 			audit/*) words='--vm --since --json --log --help' ;;
-			key/rewrap) words='--owner --add-host --remove-host --new-tpm --allow --forbid -o --help' ;;
+			key/rewrap) words='--owner --add-host --remove-host --add-guardian --remove-guardian --assurance
+				--offline-starts --new-tpm --allow --forbid -o --help' ;;
+			key/ticket) words='--owner --restore --restores --takeback --help' ;;
 			host/enrol) words='--guardian --name --tcti --host-key-only --help' ;;
 			host/* | key/*) words=--help ;;
 			lint/*) words='--level --allow --json --argv --rules --help' ;;
-			shield/*) words='--owner --host --level --allow --strip -o --help' ;;
+			shield/*) words='--owner --host --guardian --assurance --offline-starts --level --allow --strip -o --help' ;;
 			state/open) words='-o --force --key --protector --help' ;;
 			state/shred) words='--yes --help' ;;
 			state/*) words='--json --key --protector --help' ;;
@@ -71,7 +75,7 @@ _shieldvm() {
 		esac
 	fi
 	if [ -n "$words" ] && { [[ $cur == -* ]] || [ "$COMP_CWORD" -le 2 ] ||
-		[ "$prev" = --level ] || [ "$prev" = --allow ] || [ "$prev" = --forbid ] || [ "$prev" = --kind ] || [ "$prev" = --bank ] || [ "$prev" = demand ] ||
+		[ "$prev" = --level ] || [ "$prev" = --assurance ] || [ "$prev" = --allow ] || [ "$prev" = --forbid ] || [ "$prev" = --kind ] || [ "$prev" = --bank ] || [ "$prev" = demand ] ||
 		[ "$prev" = waive ] || { [ "$command" = guardian ] && [ "$COMP_CWORD" -eq 3 ]; } ||
 		[ "$command" = status ]; }; then
 		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

@@ -294,6 +294,98 @@ expect 1 'bad.xml: its protector' key rewrap bad.xml --owner owner.jwk --new-tpm
 sed 's|<protector>.*</protector>|<protector/>|' shielded.xml >bad.xml
 expect 1 'bad.xml: its protector' key rewrap bad.xml --owner owner.jwk --new-tpm
 
+# Guardians. This host is no recipient then, unless it is named.
+for key in guardian second tls; do
+	"$shieldvm" key new $key.jwk >/dev/null
+done
+thumbprint() { "$shieldvm" key show "$1" 2>&1 >/dev/null | cut -d' ' -f2; }
+pin=$(thumbprint tls.jwk) guardian=$(thumbprint guardian.jwk) second=$(thumbprint second.jwk)
+one="https://one.example:8443#$pin" two="https://[2001:db8::2]:8443#$pin"
+expect 0 'and by 1 guardian:' shield plain.xml --owner owner.jwk --guardian "guardian.jwk.pub@$one" -o guarded.xml
+check 'its guardian is told' grep -q "guardian $guardian" err
+check '... and where it is' grep -q "    $one" err
+check '... and what it demands' grep -q 'shown its health with its TPM\.' err
+check '... and what is without it' grep -q 'the VM does not start' err
+check 'nobody else is' test "$(grep -c '^  host ' err)" = 0
+lints 0 '"guardians"' guarded.xml --json
+check 'it is signed' json "d['guardians'] == [{'thumbprint': '$guardian', 'urls': ['$one']}]"
+check '... with the demands' json 'd["assurance"] == "tpm" and d["offline"] == 0'
+expect 0 'by 1 host and 1 guardian' shield plain.xml --owner owner.jwk --host host.pub \
+	--guardian "guardian.jwk.pub@$two,$one" --assurance hostkey --offline-starts 3 -o both.xml
+check 'a host beside a guardian is warned of' grep -q 'without any guardian' err
+check 'so is a host without TPM' grep -q 'nothing is measured' err
+check '... and starts without a guardian' grep -q '3 more times' err
+lints 0 '"guardians"' both.xml --json
+check 'the order is the owner'"'"'s' json "d['guardians'][0]['urls'] == ['$two', '$one']"
+check '... and so are the demands' json 'd["assurance"] == "hostkey" and d["offline"] == 3'
+lints 0 '"guardians"' shielded.xml --json
+check 'without guardians there are none' json 'd["guardians"] == [] and "assurance" not in d'
+expect 0 'the owner and 2 guardians can' key rewrap guarded.xml --owner owner.jwk \
+	--add-guardian "second.jwk.pub@$two" -o guarded2.xml
+expect 0 "    $two" key rewrap guarded2.xml --owner owner.jwk --add-guardian "guardian.jwk.pub@$two" -o moved.xml
+lints 0 '"guardians"' moved.xml --json
+check 'one that was there moves' json "[g['urls'] for g in d['guardians']] == [['$two'], ['$two']]"
+expect 0 'the owner and 1 guardian can' key rewrap moved.xml --owner owner.jwk --remove-guardian "$guardian"
+check 'what a removed one keeps is told' grep -q 'It still does by the old one' err
+expect 0 'the owner and 1 host can' key rewrap both.xml --owner owner.jwk --remove-guardian "$guardian" -o plainer.xml
+lints 0 '"guardians"' plainer.xml --json
+check 'the last one takes the demands along' json 'd["guardians"] == [] and "offline" not in d'
+expect 0 'the owner and 1 guardian can' key rewrap both.xml --owner owner.jwk --remove-host "$this"
+check 'and a removed host is told of' grep -q 'by itself' err
+expect 0 'the owner and 1 guardian can' key rewrap shielded.xml --owner owner.jwk --add-guardian "guardian.jwk.pub@$one" \
+	--remove-host "$this" --offline-starts 100
+expect 0 '1 more time.' key rewrap guarded.xml --owner owner.jwk --offline-starts 1 -o guarded3.xml
+lints 0 '"offline": 1' guarded3.xml --json
+expect 0 'shown its health with its TPM' key rewrap both.xml --owner owner.jwk --assurance tpm
+expect 2 'no host would be left' key rewrap guarded.xml --owner owner.jwk --remove-guardian "$guardian"
+expect 1 "none of the domain's guardians" key rewrap guarded.xml --owner owner.jwk --remove-guardian "$second"
+expect 1 "none of the domain's guardians" key rewrap both.xml --owner owner.jwk --remove-guardian "$this"
+expect 2 'is a guardian: --remove-guardian' key rewrap both.xml --owner owner.jwk --remove-host "$guardian"
+expect 2 'of use with a guardian only' key rewrap shielded.xml --owner owner.jwk --offline-starts 0
+expect 2 'of use with a guardian only' key rewrap both.xml --owner owner.jwk --assurance tpm \
+	--remove-guardian "$guardian"
+expect 2 'the same key would be' key rewrap both.xml --owner owner.jwk --add-host guardian.jwk.pub
+expect 2 'the same key is given' shield plain.xml --owner owner.jwk --host guardian.jwk.pub \
+	--guardian "guardian.jwk.pub@$one"
+expect 2 'of use with --guardian only' shield plain.xml --owner owner.jwk --assurance tpm
+expect 2 '--assurance none: it is tpm or hostkey' shield plain.xml --owner owner.jwk --assurance none
+for number in -1 101 1x '' 0x1; do
+	expect 2 'it is a number from 0 to 100' shield plain.xml --owner owner.jwk --offline-starts "$number"
+done
+expect 2 'names no guardian' shield plain.xml --owner owner.jwk --guardian guardian.jwk.pub
+expect 2 'names no guardian' shield plain.xml --owner owner.jwk --guardian "@$one"
+expect 2 'thumbprint is missing' shield plain.xml --owner owner.jwk --guardian guardian.jwk.pub@https://a:1
+expect 2 'host or port is wrong' shield plain.xml --owner owner.jwk --guardian "guardian.jwk.pub@https://a/#$pin"
+expect 2 'given twice' shield plain.xml --owner owner.jwk --guardian "guardian.jwk.pub@$one,$one"
+expect 2 'this guardian is named twice' shield plain.xml --owner owner.jwk --guardian "guardian.jwk.pub@$one" \
+	--guardian "guardian.jwk.pub@$two"
+expect 1 'besides its owner' shield plain.xml --owner owner.jwk --guardian "owner.jwk.pub@$one"
+expect 3 'missing.jwk' shield plain.xml --owner owner.jwk --guardian "missing.jwk@$one"
+expect 1 'guardian.jwk:' shield plain.xml --owner owner.jwk --guardian "guardian.jwk@$one"
+
+# What an owner tells a guardian: JWSs with the owner's key, whose payloads are spelled exactly.
+part() { cut -d. -f"$1" out | tr -d '\n' | jose b64 dec -i -; }
+ticket() { # TYP PAYLOAD
+	[ "$(part 1)" = '{"alg":"ES256","kid":"'"$owner"'","typ":"'"$1"'"}' ] && [ "$(part 2)" = "$2" ] &&
+		tr -d '\n' <out | jose jws ver -i - -k owner.jwk.pub
+}
+expect 0 'good once' key ticket "$uuid" --owner owner.jwk --restore 7 --restores 2
+check 'a ticket to restore' ticket shieldvm-restore+jws "{\"v\":1,\"vm\":\"$uuid\",\"version\":7,\"restores\":2}"
+expect 0 'once it has expired' key ticket "$uuid" --owner owner.jwk --takeback 12
+check 'a lease taken back' ticket shieldvm-takeback+jws "{\"v\":1,\"vm\":\"$uuid\",\"token\":12}"
+expect 2 'give either' key ticket "$uuid" --owner owner.jwk
+expect 2 'give either' key ticket "$uuid" --owner owner.jwk --restore 7
+expect 2 'give either' key ticket "$uuid" --owner owner.jwk --restore 7 --restores 0 --takeback 1
+expect 2 'give either' key ticket "$uuid" --owner owner.jwk --restores 7 --takeback 1
+for number in -1 x '' 1000000000000000000; do
+	expect 2 'not a number' key ticket "$uuid" --owner owner.jwk --takeback "$number"
+done
+expect 2 'not a VM' key ticket vm --owner owner.jwk --takeback 1
+expect 2 'owner FILE is missing' key ticket "$uuid" --takeback 1
+expect 2 'VM-UUID is missing' key ticket --owner owner.jwk --takeback 1
+expect 1 'owner.jwk.pub' key ticket "$uuid" --owner owner.jwk.pub --takeback 1
+expect 0 'usage: shieldvm key ticket' key ticket --help
+
 # A machine that is no host may shield for others.
 mv /etc/shieldvm/host.jwk.pub keep
 expect 0 'This machine has no host key' shield plain.xml --owner owner.jwk --host b.jwk.pub
