@@ -8,8 +8,8 @@
  * and the key sealed to the host and its worker (crypto/keyrelease.h).  If that last step fails the
  * host keeps the lease, and may ask again: an instance that it started before may be live.
  *
- * Today's protectors name no lesser assurance that their owner is content with: the host must have
- * shown its health with a TPM.
+ * What the host must have shown its health with is the protector's word: a TPM, unless its owner is
+ * content with less.
  *
  * May be used by: guardian/.
  */
