@@ -18,6 +18,8 @@
 	"\"y\":\"fHFEPnlMuYpf3S6B3dzYNPEFpqtzNQKIwmZfT8JqaUc\",\"d\":\"SR0d3zHaAELQBpD4vziinJl5_"  \
 	"XRtL7tSekdeZutQ5Ww\"}"
 
+#define URL_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:-[]_/#,"
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct jwk *owner, *host;
@@ -49,6 +51,28 @@ static void sign(const uint8_t *payload, size_t n, struct buf *out)
 		abort();
 }
 
+/* Each is a recipient with addresses; without one, there is nobody to demand anything. */
+static void check_guardians(const struct protector *p)
+{
+	const struct protector_facts *facts = protector_facts(p);
+	size_t n = protector_n_guardians(p);
+	if (n > PROTECTOR_GUARDIANS_MAX || facts->offline > PROTECTOR_OFFLINE_MAX ||
+	    (n == 0 && (facts->offline != 0 || facts->least != HEALTHCERT_TPM)))
+		abort();
+	for (size_t i = 0; i < n; i++) {
+		const struct protector_guardian *g = protector_guardian(p, i);
+		size_t k = 0, len = strnlen(g->urls, PROTECTOR_URLS_SIZE);
+		while (k < protector_n_recipients(p) &&
+		       strcmp(protector_recipient(p, k), g->thumbprint) != 0)
+			k++;
+		if (k == protector_n_recipients(p) ||
+		    jwk_same(protector_recipient_key(p, k), protector_owner(p)) ||
+		    len == PROTECTOR_URLS_SIZE || strspn(g->urls, URL_CHARACTERS) != len ||
+		    strncmp(g->urls, "https://", 8) != 0)
+			abort();
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	CLEANUP_PROTECTOR struct protector *p = NULL;
@@ -75,6 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (facts->level == LEVEL_SHIELDED && facts->n_allow > 0 &&
 	    (facts->n_allow > 1 || strcmp(facts->allow[0], "state.compression") != 0))
 		abort();
+	check_guardians(p);
 	rc = protector_unwrap(p, &ecdh, &key, &f);
 	if ((rc < 0) != (f.text[0] != '\0'))
 		abort();
