@@ -52,6 +52,7 @@ static const struct {
 	{ "lease.running", "Wait until the lease has expired." },
 	{ "lease.none", "Start the VM first." },
 	{ "protector.invalid", "Send the protector as its owner made it." },
+	{ "protector.signature", "Put back the protector that the VM's owner signed." },
 	{ "protector.vm", "Each VM has its own protector." },
 	{ "protector.recipient", "Have the owner add the guardian: shieldvm key rewrap." },
 	{ "protector.unwrap", "Look after the guardian's keys, and the worker's." },

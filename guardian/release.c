@@ -13,7 +13,8 @@ static int open_protector(const struct ecdh *ecdh, const struct keyrelease_about
 	CLEANUP_PROTECTOR struct protector *p = NULL;
 	int rc = protector_parse(about->protector, about->protector_chars, &p, &why->fault);
 	if (rc < 0)
-		return refuse_failed(why, "protector.invalid", rc);
+		return refuse_failed(
+			why, rc == ERR_AUTH ? "protector.signature" : "protector.invalid", rc);
 	if (memcmp(protector_facts(p)->vm, about->vm, sizeof(about->vm)) != 0)
 		return refuse(why, "protector.vm", ERR_VM, "the protector is another VM's");
 	size_t i = 0;

@@ -46,7 +46,8 @@ int release_request(const struct guardian *g, const uint8_t host[static UUID_BYT
 /*
  * Append the sealed key, KEYRELEASE_BYTES, to OUT.  ECDH has the guardian's key, which the
  * protector names as a recipient.  Refuses as lease_start(), and as protector.invalid,
- * protector.vm, protector.recipient, protector.unwrap; OUT and GRANT are untouched then.
+ * protector.signature (it is not what its owner signed), protector.vm, protector.recipient,
+ * protector.unwrap; OUT and GRANT are untouched then.
  */
 int release_key(const struct guardian *g, const struct ecdh *ecdh, const struct release_ask *ask,
 		int64_t now, struct buf *out, struct lease_grant *grant,

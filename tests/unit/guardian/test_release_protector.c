@@ -284,20 +284,21 @@ static const struct alteration {
 	const char *name;
 	int (*change)(json_t *o);
 	const uint8_t *vm; /* the VM that is asked for */
+	const char *id;	   /* of the refusal */
 } ALTERATIONS[] = {
-	{ "a recipient is stripped", strip_recipient, VM },
-	{ "a recipient is added", add_recipient, VM },
-	{ "the recipients are reordered", reorder_recipients, VM },
-	{ "it is for another VM", change_vm, OTHER_VM },
-	{ "a lower assurance", lower_assurance, VM },
-	{ "more offline starts", raise_offline, VM },
-	{ "a guardian is stripped", strip_guardian, VM },
-	{ "the guardians are reordered", reorder_guardians, VM },
-	{ "another address", change_url, VM },
-	{ "another pin", change_pin, VM },
-	{ "its guardians are left out", say_version_1, VM },
-	{ "said to be version 1", relabel_version_1, VM },
-	{ "version 1 said to be 2", relabel_version_2, VM },
+	{ "a recipient is stripped", strip_recipient, VM, "protector.signature" },
+	{ "a recipient is added", add_recipient, VM, "protector.signature" },
+	{ "the recipients are reordered", reorder_recipients, VM, "protector.signature" },
+	{ "it is for another VM", change_vm, OTHER_VM, "protector.signature" },
+	{ "a lower assurance", lower_assurance, VM, "protector.signature" },
+	{ "more offline starts", raise_offline, VM, "protector.signature" },
+	{ "a guardian is stripped", strip_guardian, VM, "protector.signature" },
+	{ "the guardians are reordered", reorder_guardians, VM, "protector.signature" },
+	{ "another address", change_url, VM, "protector.signature" },
+	{ "another pin", change_pin, VM, "protector.signature" },
+	{ "its guardians are left out", say_version_1, VM, "protector.signature" },
+	{ "said to be version 1", relabel_version_1, VM, "protector.invalid" },
+	{ "version 1 said to be 2", relabel_version_2, VM, "protector.invalid" },
 };
 
 static void test_altered_protectors(void **state)
@@ -315,15 +316,15 @@ static void test_altered_protectors(void **state)
 		 * he is the owner.  Whichever host shows it. */
 		for (unsigned host = WITH_TPM; host <= WITHOUT_TPM; host++) {
 			put_jws(o, stranger, owner, signature, &text);
-			refused("protector.invalid", host, a->vm, &text);
+			refused(a->id, host, a->vm, &text);
 			put_jws(o, stranger, owner, NULL, &text);
-			refused("protector.invalid", host, a->vm, &text);
+			refused(a->id, host, a->vm, &text);
 			put_jws(o, stranger, stranger, NULL, &text);
-			refused("protector.invalid", host, a->vm, &text);
+			refused(a->id, host, a->vm, &text);
 		}
 		assert_int_equal(json_object_set(o, "owner", public), 0);
 		put_jws(o, stranger, stranger, NULL, &text);
-		refused("protector.invalid", WITH_TPM, a->vm, &text);
+		refused(a->id, WITH_TPM, a->vm, &text);
 	}
 	/* And the one that was not altered is good: so are the rows' beginnings. */
 	CLEANUP_BUF struct buf out = BUF_INIT(KEYRELEASE_BYTES);
