@@ -17,7 +17,7 @@
 #include "base/paths.h"
 #include "cli/cli.h"
 #include "cli/options.h"
-#include "cli/remote.h"
+#include "attest/remote.h"
 #include "crypto/strict.h"
 #include "crypto/tls.h"
 #include "guardian/enrol.h"
@@ -82,9 +82,10 @@ static json_t *sign(const struct enrolment *e, const json_t *begun, struct fault
 	CLEANUP_BUF struct buf jws = BUF_INIT(SIGN_TEXT_MAX);
 	int rc = remote_take(begun, "nonce", ticket.nonce, sizeof(ticket.nonce), f);
 	if (rc >= 0)
-		rc = enrol_statement(e, &ticket, &statement);
+		rc = statement_enrol(e->id, e->name, ticket.nonce, &statement);
 	if (rc >= 0)
-		rc = sign_make(e->host_key, ENROL_TYP, statement.data, statement.len, &jws, f);
+		rc = sign_make(e->host_key, STATEMENT_ENROL_TYP, statement.data, statement.len,
+			       &jws, f);
 	json_t *text = rc >= 0 ? json_stringn((const char *)jws.data, jws.len) : NULL;
 	if (!text)
 		fault_set(f, rc < 0 ? rc : -ENOMEM, "%s", err_text(rc < 0 ? rc : -ENOMEM));
