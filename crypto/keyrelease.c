@@ -10,6 +10,8 @@
 /* Each layer has its own info, so that neither can be taken for the other. */
 static const char HOST_INFO[] = "shieldvm key release to host 1";
 static const char WORKER_INFO[] = "shieldvm key release to worker 1";
+static const char COPY_INFO[] = "shieldvm key release to keep 1";
+#define INFO(text) ((struct hpke_text){ text, sizeof(text) - 1 })
 
 /* SHA-256 over the request, in which what varies in size has its size before it. */
 static int bind(const struct keyrelease_about *about, uint8_t out[static 32])
@@ -40,30 +42,65 @@ static int64_t get_number(const uint8_t *at)
 	return (int64_t)be64toh(be);
 }
 
+/* R for the KEY that INFO names, in one layer; AAD is what bind() made. */
+static int seal_plain(const uint8_t key[static RAWKEY_P256_POINT], struct hpke_text info,
+		      struct hpke_text aad, const struct keyrelease *r, struct buf *out,
+		      struct fault *f)
+{
+	uint8_t plain[KEYRELEASE_PLAIN_BYTES] = { VERSION };
+	if (r->token < 0 || r->expires < 0 || r->spent < 0)
+		return fault_set(f, ERR_FORMAT, "a key release with an impossible number");
+	memcpy(plain + 1, r->key.bytes, KEY_BYTES);
+	put_number(plain + 1 + KEY_BYTES, r->token);
+	put_number(plain + 1 + KEY_BYTES + 8, r->expires);
+	put_number(plain + 1 + KEY_BYTES + 16, r->spent);
+	int rc = hpke_seal(key, info, aad, (struct hpke_text){ plain, sizeof(plain) }, out, f);
+	wipe(plain, sizeof(plain));
+	return rc;
+}
+
+/* The same, bound to ABOUT. */
+static int seal_one(const uint8_t key[static RAWKEY_P256_POINT], struct hpke_text info,
+		    const struct keyrelease_about *about, const struct keyrelease *r,
+		    struct buf *out, struct fault *f)
+{
+	uint8_t bound[32];
+	int rc = bind(about, bound);
+	if (rc < 0)
+		return fault_set(f, rc, "the key release: %s", err_text(rc));
+	return seal_plain(key, info, (struct hpke_text){ bound, sizeof(bound) }, r, out, f);
+}
+
 int keyrelease_seal(const uint8_t host[static RAWKEY_P256_POINT],
 		    const uint8_t worker[static RAWKEY_P256_POINT],
 		    const struct keyrelease_about *about, const struct keyrelease *r,
 		    struct buf *out, struct fault *f)
 {
-	uint8_t bound[32], plain[KEYRELEASE_PLAIN_BYTES] = { VERSION };
+	uint8_t bound[32];
 	CLEANUP_BUF struct buf inner = BUF_INIT(KEYRELEASE_INNER_BYTES);
-	if (r->token < 0 || r->expires < 0 || r->spent < 0)
-		return fault_set(f, ERR_FORMAT, "a key release with an impossible number");
 	int rc = bind(about, bound);
 	if (rc < 0)
 		return fault_set(f, rc, "the key release: %s", err_text(rc));
-	memcpy(plain + 1, r->key.bytes, KEY_BYTES);
-	put_number(plain + 1 + KEY_BYTES, r->token);
-	put_number(plain + 1 + KEY_BYTES + 8, r->expires);
-	put_number(plain + 1 + KEY_BYTES + 16, r->spent);
 	const struct hpke_text aad = { bound, sizeof(bound) };
-	rc = hpke_seal(worker, (struct hpke_text){ WORKER_INFO, sizeof(WORKER_INFO) - 1 }, aad,
-		       (struct hpke_text){ plain, sizeof(plain) }, &inner, f);
-	wipe(plain, sizeof(plain));
+	rc = seal_plain(worker, INFO(WORKER_INFO), aad, r, &inner, f);
 	if (rc < 0)
 		return rc;
-	return hpke_seal(host, (struct hpke_text){ HOST_INFO, sizeof(HOST_INFO) - 1 }, aad,
-			 (struct hpke_text){ inner.data, inner.len }, out, f);
+	return hpke_seal(host, INFO(HOST_INFO), aad, (struct hpke_text){ inner.data, inner.len },
+			 out, f);
+}
+
+int keyrelease_seal_copy(const uint8_t host[static RAWKEY_P256_POINT],
+			 const struct keyrelease_about *about, const struct keyrelease *r,
+			 struct buf *out, struct fault *f)
+{
+	return seal_one(host, INFO(COPY_INFO), about, r, out, f);
+}
+
+int keyrelease_seal_inner(const uint8_t worker[static RAWKEY_P256_POINT],
+			  const struct keyrelease_about *about, const struct keyrelease *r,
+			  struct buf *out, struct fault *f)
+{
+	return seal_one(worker, INFO(WORKER_INFO), about, r, out, f);
 }
 
 static int check_size(size_t n, size_t want, struct fault *f)
@@ -94,20 +131,20 @@ int keyrelease_unwrap(const struct ecdh *ecdh, const uint8_t host[static RAWKEY_
 	int rc = check_size(n, KEYRELEASE_BYTES, f);
 	if (rc < 0)
 		return rc;
-	return take_off(ecdh, host, (struct hpke_text){ HOST_INFO, sizeof(HOST_INFO) - 1 }, about,
-			(struct hpke_text){ sealed, n }, inner, f);
+	return take_off(ecdh, host, INFO(HOST_INFO), about, (struct hpke_text){ sealed, n }, inner,
+			f);
 }
 
-int keyrelease_open(const struct ecdh *ecdh, const uint8_t worker[static RAWKEY_P256_POINT],
-		    const struct keyrelease_about *about, const uint8_t *inner, size_t n,
-		    struct keyrelease *out, struct fault *f)
+/* Open the one layer that INFO names, which holds a release. */
+static int open_plain(const struct ecdh *ecdh, const uint8_t key[static RAWKEY_P256_POINT],
+		      struct hpke_text info, const struct keyrelease_about *about,
+		      const uint8_t *sealed, size_t n, struct keyrelease *out, struct fault *f)
 {
 	CLEANUP_BUF struct buf plain = BUF_INIT(KEYRELEASE_PLAIN_BYTES);
 	int rc = check_size(n, KEYRELEASE_INNER_BYTES, f);
 	if (rc < 0)
 		return rc;
-	rc = take_off(ecdh, worker, (struct hpke_text){ WORKER_INFO, sizeof(WORKER_INFO) - 1 },
-		      about, (struct hpke_text){ inner, n }, &plain, f);
+	rc = take_off(ecdh, key, info, about, (struct hpke_text){ sealed, n }, &plain, f);
 	if (rc < 0)
 		return rc;
 	const uint8_t *numbers = plain.data + 1 + KEY_BYTES;
@@ -124,4 +161,18 @@ int keyrelease_open(const struct ecdh *ecdh, const uint8_t worker[static RAWKEY_
 	out->expires = expires;
 	out->spent = spent;
 	return 0;
+}
+
+int keyrelease_open(const struct ecdh *ecdh, const uint8_t worker[static RAWKEY_P256_POINT],
+		    const struct keyrelease_about *about, const uint8_t *inner, size_t n,
+		    struct keyrelease *out, struct fault *f)
+{
+	return open_plain(ecdh, worker, INFO(WORKER_INFO), about, inner, n, out, f);
+}
+
+int keyrelease_open_copy(const struct ecdh *ecdh, const uint8_t host[static RAWKEY_P256_POINT],
+			 const struct keyrelease_about *about, const uint8_t *sealed, size_t n,
+			 struct keyrelease *out, struct fault *f)
+{
+	return open_plain(ecdh, host, INFO(COPY_INFO), about, sealed, n, out, f);
 }

@@ -228,6 +228,109 @@ static void test_impossible_ones_are_not_made(void **state)
 	assert_int_equal(out.len, 0);
 }
 
+/* Open as a copy on the host; and as the worker's layer. */
+static int open_copy(const struct buf *b, const struct keyrelease_about *a, struct keyrelease *out)
+{
+	return keyrelease_open_copy(&host_ecdh, host, a, b->data, b->len, out, NULL);
+}
+
+static int open_inner(const struct buf *b, const struct keyrelease_about *a, struct keyrelease *out)
+{
+	return keyrelease_open(&worker_ecdh, worker, a, b->data, b->len, out, NULL);
+}
+
+/* From a copy that was kept to a worker that was not there when it was made. */
+static void test_a_copy_is_sealed_again_for_a_worker(void **state)
+{
+	(void)state;
+	struct keyrelease_about a = about();
+	struct keyrelease r = released(), kept = { 0 }, got = { 0 };
+	CLEANUP_BUF struct buf copy = BUF_INIT(KEYRELEASE_INNER_BYTES);
+	CLEANUP_BUF struct buf inner = BUF_INIT(KEYRELEASE_INNER_BYTES);
+	assert_int_equal(keyrelease_seal_copy(host, &a, &r, &copy, NULL), 0);
+	assert_int_equal(copy.len, KEYRELEASE_INNER_BYTES);
+	assert_null(memmem(copy.data, copy.len, r.key.bytes, KEY_BYTES));
+	assert_int_equal(open_copy(&copy, &a, &kept), 0);
+	assert_memory_equal(kept.key.bytes, r.key.bytes, KEY_BYTES);
+	assert_int_equal(kept.token, 3);
+	assert_true(kept.expires == INT64_MAX);
+	assert_int_equal(kept.spent, 0);
+	kept.spent = 8;
+	assert_int_equal(keyrelease_seal_inner(worker, &a, &kept, &inner, NULL), 0);
+	assert_int_equal(inner.len, KEYRELEASE_INNER_BYTES);
+	assert_int_equal(open_inner(&inner, &a, &got), 0);
+	assert_memory_equal(got.key.bytes, r.key.bytes, KEY_BYTES);
+	assert_int_equal(got.spent, 8);
+}
+
+static void test_a_copy_is_nothing_else(void **state)
+{
+	(void)state;
+	struct keyrelease_about a = about(), other = about();
+	struct keyrelease r = released(), got = { .token = 99 };
+	CLEANUP_BUF struct buf copy = BUF_INIT(KEYRELEASE_INNER_BYTES);
+	CLEANUP_BUF struct buf inner = BUF_INIT(KEYRELEASE_INNER_BYTES);
+	CLEANUP_BUF struct buf none = BUF_INIT(KEYRELEASE_BYTES);
+	assert_int_equal(keyrelease_seal_copy(host, &a, &r, &copy, NULL), 0);
+	/* Sealed to a worker's key it is no worker's layer, nor a worker's layer for the host's
+	 * key a copy. */
+	CLEANUP_BUF struct buf swapped = BUF_INIT(2 * KEYRELEASE_INNER_BYTES);
+	assert_int_equal(keyrelease_seal_copy(worker, &a, &r, &swapped, NULL), 0);
+	assert_int_equal(open_inner(&swapped, &a, &got), ERR_AUTH);
+	buf_clear(&swapped);
+	assert_int_equal(keyrelease_seal_inner(host, &a, &r, &swapped, NULL), 0);
+	assert_int_equal(open_copy(&swapped, &a, &got), ERR_AUTH);
+	assert_int_equal(open_inner(&copy, &a, &got), ERR_AUTH);
+	/* Nor is either what the host takes its layer off. */
+	assert_int_equal(keyrelease_unwrap(&host_ecdh, host, &a, copy.data, copy.len, &none, NULL),
+			 ERR_TRUNCATED);
+	assert_int_equal(none.len, 0);
+	/* For one request, on one host, whole. */
+	other.request[0]++;
+	assert_int_equal(open_copy(&copy, &other, &got), ERR_AUTH);
+	assert_int_equal(keyrelease_seal_inner(worker, &a, &r, &inner, NULL), 0);
+	assert_int_equal(open_inner(&inner, &other, &got), ERR_AUTH);
+	assert_int_equal(
+		keyrelease_open_copy(&worker_ecdh, worker, &a, copy.data, copy.len, &got, NULL),
+		ERR_AUTH);
+	for (size_t i = 0; i < copy.len; i += 5) {
+		copy.data[i] ^= 1;
+		assert_true(open_copy(&copy, &a, &got) < 0);
+		copy.data[i] ^= 1;
+	}
+	copy.len--;
+	assert_int_equal(open_copy(&copy, &a, &got), ERR_TRUNCATED);
+	assert_int_equal(got.token, 99);
+	r.token = -1;
+	assert_int_equal(keyrelease_seal_copy(host, &a, &r, &none, NULL), ERR_FORMAT);
+	assert_int_equal(keyrelease_seal_inner(worker, &a, &r, &none, NULL), ERR_FORMAT);
+	assert_int_equal(none.len, 0);
+}
+
+/* The copy's label, as docs/FORMAT.md has it. */
+static void test_the_format_of_a_copy(void **state)
+{
+	(void)state;
+	static const char INFO[] = "shieldvm key release to keep 1";
+	static const uint8_t BOUND[] =
+		"\0\0\0\0\0\0\0\013certificate\0\0\0\0\0\0\0\011protector"
+		"\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+	struct keyrelease_about a = about();
+	struct keyrelease r = released();
+	uint8_t aad[32];
+	CLEANUP_BUF struct buf copy = BUF_INIT(KEYRELEASE_INNER_BYTES);
+	CLEANUP_BUF struct buf plain = BUF_INIT(KEYRELEASE_PLAIN_BYTES);
+	assert_int_equal(hash_data(HASH_SHA256, BOUND, sizeof(BOUND), aad), 0);
+	assert_int_equal(keyrelease_seal_copy(host, &a, &r, &copy, NULL), 0);
+	assert_int_equal(hpke_open(&host_ecdh, host, (struct hpke_text){ INFO, sizeof(INFO) - 1 },
+				   (struct hpke_text){ aad, sizeof(aad) },
+				   (struct hpke_text){ copy.data, copy.len }, &plain, NULL),
+			 0);
+	assert_int_equal(plain.len, 57);
+	assert_int_equal(plain.data[0], 1);
+	assert_memory_equal(plain.data + 1, r.key.bytes, KEY_BYTES);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, done)
 
 int main(void)
@@ -238,6 +341,9 @@ int main(void)
 		TEST(test_it_is_for_one_worker_on_one_host),
 		TEST(test_the_format),
 		TEST(test_impossible_ones_are_not_made),
+		TEST(test_a_copy_is_sealed_again_for_a_worker),
+		TEST(test_a_copy_is_nothing_else),
+		TEST(test_the_format_of_a_copy),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
