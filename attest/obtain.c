@@ -18,6 +18,8 @@ _Static_assert(SPAWN_REQUEST_BYTES == KEYRELEASE_REQUEST_BYTES, "one id of a req
 _Static_assert(SPAWN_HEALTH_MAX == HEALTHCERT_MAX, "one maximum of certificates");
 _Static_assert(SPAWN_POINT_BYTES == ATTEST_WORKER_KEY_BYTES, "one size of keys");
 
+/* What stands in a sentence besides each guardian's part of it. */
+#define SENTENCE_REST	 256
 #define RULE_HOST	 "guardian.host"
 #define RULE_UNREACHABLE "guardian.unreachable"
 #define RULE_ANSWER	 "guardian.answer" /* it is none that this host could use */
@@ -247,14 +249,89 @@ static int ask_in_order(const struct asking *a, struct fault *f)
 		if (rc >= 0 || a->rule[0])
 			return rc < 0 ? fault_set(f, rc, "%s", one.text) : 0;
 		/* Each gets its part of the sentence. */
-		int room = (int)((sizeof(all.text) - 64) / n);
+		int room = (int)((sizeof(all.text) - SENTENCE_REST) / n);
 		used += (size_t)snprintf(all.text + used, sizeof(all.text) - used, "%s%.*s",
 					 i ? "; " : "", room, one.text);
 		used = used < sizeof(all.text) ? used : sizeof(all.text) - 1;
-		all.rc = rc;
 	}
 	return ruled(a, RULE_UNREACHABLE,
 		     fault_set(f, -EHOSTUNREACH, "no guardian can be reached: %s", all.text));
+}
+
+/* ---- none of them ---- */
+
+/* Open COPY, and seal what is in it for the worker. */
+static int reseal(const struct asking *a, const struct copy *c, struct fault *f)
+{
+	const struct ask_request *q = a->o->request;
+	struct hosttpm_half half = { a->t, &c->bound, f };
+	struct ecdh ecdh = hosttpm_ecdh_of(&half);
+	struct keyrelease key = { 0 };
+	struct keyrelease_about about = { .certificate = c->certificate.data,
+					  .certificate_bytes = c->certificate.len,
+					  .protector = a->o->protector,
+					  .protector_chars = q->protector_bytes };
+	CLEANUP_BUF struct buf inner = BUF_INIT(KEYRELEASE_INNER_BYTES);
+	memcpy(about.vm, q->vm, sizeof(about.vm));
+	memcpy(about.request, c->request, sizeof(about.request));
+	if (!a->t != (c->bound.bk_pub.len == 0))
+		return fault_set(f, ERR_STATE,
+				 "the sealed copy of its key is of another way to attest");
+	int rc = a->t ? 0 : ecdh_from_jwk(a->key, &ecdh);
+	if (rc >= 0)
+		rc = keyrelease_open_copy(&ecdh, c->point, &about, c->sealed, sizeof(c->sealed),
+					  &key, f);
+	if (rc >= 0)
+		rc = keyrelease_seal_inner(q->worker, &about, &key, &inner, f);
+	wipe(&key, sizeof(key));
+	if (rc < 0)
+		return fault_set(f, rc, "%s", err_text(rc));
+	memcpy(a->reply->key.inner, inner.data, KEYRELEASE_INNER_BYTES);
+	put_key(&a->reply->key, &about);
+	return 0;
+}
+
+/*
+ * Start from the sealed copy: no guardian could be reached, and the lease is this host's, as far as
+ * its own note says.  The count goes down first, whatever becomes of the start.
+ */
+static int start_offline(const struct asking *a, struct fault *f)
+{
+	const struct ask_request *q = a->o->request;
+	struct lease_note n;
+	CLEANUP_FD int lock = -1;
+	CLEANUP_COPY struct copy c;
+	copy_init(&c);
+	if (q->comes)
+		return fault_set(f, ERR_STATE, "it comes from another host");
+	int rc = lease_note_lock(a->o->leases, &lock, f);
+	if (rc >= 0)
+		rc = lease_note_read(a->o->leases, q->vm, &n, f);
+	if (rc == -ENOENT || (rc >= 0 && n.incoming))
+		return fault_set(f, ERR_STATE, "this host has not got the VM's lease");
+	if (rc >= 0)
+		rc = copy_spend(a->o->leases, q->vm, a->o->protector, q->protector_bytes, &c, f);
+	if (rc >= 0)
+		rc = reseal(a, &c, f);
+	if (rc < 0)
+		return rc;
+	a->reply->offline_left = c.left;
+	return 0;
+}
+
+/* All of it, in the order of the headers. */
+static int ask_or_copy(const struct asking *a, struct fault *f)
+{
+	struct fault unreachable = { 0 }, offline = { 0 };
+	int rc = ask_in_order(a, &unreachable);
+	if (rc >= 0)
+		return rc;
+	if (strcmp(a->rule, RULE_UNREACHABLE) != 0 || protector_facts(a->p)->offline == 0)
+		return fault_set(f, rc, "%s", unreachable.text);
+	if (start_offline(a, &offline) < 0)
+		return fault_set(f, rc, "%s; and offline: %s", unreachable.text, offline.text);
+	a->rule[0] = '\0';
+	return 0;
 }
 
 static int check(const struct asking *a, struct fault *f)
@@ -293,7 +370,7 @@ int obtain_key(const struct obtain *o, struct ask_reply *reply, char rule[static
 	}
 	a.key = key;
 	if (rc >= 0)
-		rc = ask_in_order(&a, f);
+		rc = ask_or_copy(&a, f);
 	hosttpm_close(a.t);
 	free(why);
 	return rc;
