@@ -149,6 +149,14 @@ void client_until(struct client *c, int64_t until_ms)
 	c->until_ms = until_ms;
 }
 
+int client_again(const struct client *c, size_t tries, int rc, const struct client_refusal *why,
+		 const char *used)
+{
+	if (rc == ERR_POLICY && !why->unable && strcmp(why->id, used) == 0)
+		return c->urls.n > 1 && tries < CLIENT_URLS_MAX;
+	return rc == -ECONNABORTED && tries < c->urls.n;
+}
+
 const char *client_address(const struct client *c)
 {
 	return c->urls.at[c->first].address;
@@ -329,6 +337,8 @@ static int ask_all(struct client *c, const struct request *r, enum client_repeat
 				c->first = i;
 				return rc < 0 ? fault_set(f, rc, "%s", one.text) : 0;
 			}
+			if (rc == ERR_POLICY)
+				fault_wrap(&one, rc, "%s", c->urls.at[i].address);
 		}
 		add_failure(&all, &one);
 		if (rc == -ECONNABORTED && repeat == CLIENT_ONCE) {

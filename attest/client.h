@@ -78,6 +78,14 @@ enum client_repeat {
 int client_ask(struct client *c, const char *path, const json_t *body, enum client_repeat repeat,
 	       json_t **out, struct client_refusal *why, struct fault *f) MUST_CHECK;
 
+/*
+ * 1 if the same is to be asked again in a new way (another challenge, another request id): after
+ * TRIES of it ended with RC and WHY, nobody knows what became of it, and there is another guardian;
+ * or one has refused it as USED, since another one that then could not serve had begun with it.
+ */
+int client_again(const struct client *c, size_t tries, int rc, const struct client_refusal *why,
+		 const char *used);
+
 /* The address of the guardian that answered last; it is asked first next time. */
 const char *client_address(const struct client *c);
 

@@ -12,14 +12,15 @@
 
 void conf_done(struct conf *c)
 {
-	free(c->tcti);
-	free(c->eventlog);
-	free(c->ima);
+	free((void *)c->tcti);
+	free((void *)c->eventlog);
+	free((void *)c->ima);
 	*c = (struct conf){ 0 };
 }
 
 /* The text NAME of O, or null. */
-static int take(const json_t *o, const char *name, char **out, const char *path, struct fault *f)
+static int take(const json_t *o, const char *name, const char **out, const char *path,
+		struct fault *f)
 {
 	const json_t *value = json_object_get(o, name);
 	if (json_is_null(value))
@@ -54,6 +55,9 @@ static int parse(const struct buf *text, const char *path, struct conf *out, str
 		rc = take(o, "eventlog", &out->eventlog, path, f);
 	if (rc >= 0)
 		rc = take(o, "ima", &out->ima, path, f);
+	if (rc >= 0 &&
+	    ((out->eventlog && out->eventlog[0] != '/') || (out->ima && out->ima[0] != '/')))
+		rc = fault_set(f, ERR_FORMAT, "%s: a log without its whole path", path);
 	return rc;
 }
 

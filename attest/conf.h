@@ -14,10 +14,11 @@
 #define CONF_TEXT_MAX  16384 /* of the file */
 #define CONF_VALUE_MAX 4096  /* of one of its texts */
 
-/* The texts are owned; NULL: the default (/dev/tpmrm0, the kernel's logs). */
+/* The texts are malloc()ed where conf_done() is called; NULL: the default (/dev/tpmrm0, the
+ * kernel's logs). */
 struct conf {
 	enum healthcert_assurance mode;
-	char *tcti, *eventlog, *ima;
+	const char *tcti, *eventlog, *ima; /* the logs' with whole paths */
 };
 void conf_done(struct conf *c);
 #define CLEANUP_CONF CLEANUP(conf_done)

@@ -206,16 +206,13 @@ static int attest_once(const struct attesting *a, json_t **answer, struct fault 
 static int attest_somewhere(const struct attesting *a, json_t **answer, struct fault *f)
 {
 	struct fault one = { 0 };
-	int rc = -ECONNABORTED;
-	for (unsigned i = 0; i < CLIENT_URLS_MAX && rc < 0; i++) {
-		const char *before = client_address(a->r->client);
+	size_t tries = 0;
+	int rc;
+	do {
 		one = (struct fault){ 0 };
 		rc = attest_once(a, answer, &one);
-		if (a->out->failed_here ||
-		    (rc != -ECONNABORTED &&
-		     (rc != ERR_POLICY || client_address(a->r->client) == before)))
-			break;
-	}
+	} while (!a->out->failed_here &&
+		 client_again(a->r->client, ++tries, rc, a->why, "challenge.used"));
 	return rc < 0 ? fault_set(f, rc, "%s", one.text) : rc;
 }
 

@@ -119,15 +119,16 @@ static int read_release(const struct asking *a, const json_t *answer, struct rel
 	return rc;
 }
 
-/* Ask, under a new request id each time that nobody knows what became of it: the holder of a lease
- * may ask again. */
+/* Ask, and where nobody knows what became of it the next node under a new request id: the holder of
+ * a lease may ask again. */
 static int release(const struct asking *a, struct remote *remote, struct released *r,
 		   struct fault *f)
 {
-	int rc = -ECONNABORTED;
+	int rc;
 	CLEANUP_JSON json_t *answer = NULL;
 	struct fault one = { 0 };
-	for (unsigned i = 0; i < CLIENT_URLS_MAX && rc == -ECONNABORTED; i++) {
+	size_t tries = 0;
+	do {
 		one = (struct fault){ 0 };
 		if (getrandom(r->about.request, sizeof(r->about.request), 0) !=
 		    (ssize_t)sizeof(r->about.request))
@@ -135,7 +136,7 @@ static int release(const struct asking *a, struct remote *remote, struct release
 				     fault_set(f, -EIO, "the kernel gives no random numbers"));
 		rc = remote_post(remote, "/v1/release", release_body(a, r), CLIENT_ONCE, &answer,
 				 a->why, &one);
-	}
+	} while (client_again(remote->client, ++tries, rc, a->why, "request.used"));
 	if (rc >= 0)
 		rc = read_release(a, answer, r, &one);
 	return judge(a, 0, rc < 0 ? fault_set(f, rc, "%s", one.text) : 0);
@@ -203,6 +204,18 @@ static int note(const struct asking *a, const struct protector_guardian *g, stru
 	return ruled(a, RULE_HOST, rc < 0 ? fault_wrap(f, rc, "the lease cannot be noted") : 0);
 }
 
+static int attest(const struct asking *a, struct remote *remote, struct health *h, struct fault *f)
+{
+	char failed[FAULT_TEXT_MAX / 2];
+	struct fault why = { 0 };
+	int rc = health_attest(remote, a->t, a->o->conf, a->o->request->worker, h, a->why, &why);
+	if (rc < 0) {
+		findings_failed(&a->why->findings, failed, sizeof(failed));
+		rc = fault_set(f, rc, "%s%s%s", failed, failed[0] ? ": " : "", why.text);
+	}
+	return judge(a, h->failed_here, rc);
+}
+
 /* All of it with the guardian G. */
 static int ask_one(const struct asking *a, const struct protector_guardian *g, struct fault *f)
 {
@@ -215,8 +228,7 @@ static int ask_one(const struct asking *a, const struct protector_guardian *g, s
 	if (rc < 0)
 		return rc;
 	client_until(remote.client, a->o->until_ms);
-	rc = health_attest(&remote, a->t, a->o->conf, q->worker, &r.health, a->why, f);
-	rc = judge(a, r.health.failed_here, rc);
+	rc = attest(a, &remote, &r.health, f);
 	if (rc < 0)
 		return rc;
 	r.about.certificate = r.health.certificate.data;

@@ -392,20 +392,6 @@ static void drop_gone(struct tend *t)
 
 /* ---- the host's health ---- */
 
-/* The findings that have failed. */
-static void name_failures(const struct findings *findings, char *out, size_t size)
-{
-	size_t used = 0;
-	out[0] = '\0';
-	for (unsigned i = 0; i < findings->n && used < size; i++) {
-		if (findings->at[i].verdict != FINDING_FAILED)
-			continue;
-		int n = snprintf(out + used, size - used, "%s%s", used ? ", " : "",
-				 findings->at[i].id);
-		used += n < 0 ? 0 : (size_t)n;
-	}
-}
-
 static int prove(struct tend *t, struct party *p, struct health *h, struct fault *f)
 {
 	struct hosttpm *tpm = NULL;
@@ -448,7 +434,7 @@ static void renew(struct tend *t, struct party *p)
 		return;
 	}
 	p->renew_at_ms = clock_ms() + about(TEND_UNHEALTHY_MS);
-	name_failures(&t->why.findings, failed, sizeof(failed));
+	findings_failed(&t->why.findings, failed, sizeof(failed));
 	if (failed[0])
 		snprintf(text, sizeof(text), "this host is not healthy (%s): %s", failed, f.text);
 	else

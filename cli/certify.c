@@ -48,14 +48,14 @@ static int settle(const struct attest_remote *o, struct conf *c, struct fault *f
 {
 	const struct {
 		const char *given;
-		char **value;
+		const char **value;
 	} ALL[] = { { o->tcti, &c->tcti }, { o->eventlog, &c->eventlog }, { o->ima, &c->ima } };
 	int rc = conf_read(PATH_ATTEST, c, f);
 	for (size_t i = 0; rc >= 0 && i < 3; i++) {
 		if (!ALL[i].given)
 			continue;
 		c->mode = HEALTHCERT_TPM;
-		free(*ALL[i].value);
+		free((void *)*ALL[i].value);
 		*ALL[i].value = strdup(ALL[i].given);
 		if (!*ALL[i].value)
 			rc = fault_set(f, -ENOMEM, "%s", err_text(-ENOMEM));
