@@ -74,23 +74,34 @@ static int check_certificate(const struct guardian *g, const struct healthcert *
 	return 0;
 }
 
-/* The VM's row, or a new one. */
-static int get_vm(const struct guardian *g, const struct lease_ask *ask, struct store_vm *v,
-		  struct refusal *why)
+/* The row of OWNER's VM, or a new one. */
+static int get_vm(const struct guardian *g, const uint8_t vm[static UUID_BYTES], const char *owner,
+		  struct store_vm *v, struct refusal *why)
 {
-	char owner[JWK_THUMBPRINT_SIZE];
 	struct fault f = { 0 };
-	int rc = jwk_thumbprint(ask->owner, owner);
-	if (rc < 0)
-		return refuse_failed(why, "guardian.keys", rc);
-	rc = store_vm_get(g->store, ask->vm, owner, v, &f);
+	int rc = store_vm_get(g->store, vm, owner, v, &f);
 	if (rc == -ENOENT) {
 		*v = (struct store_vm){ .held = 0 };
-		memcpy(v->vm, ask->vm, sizeof(v->vm));
-		memcpy(v->owner, owner, sizeof(v->owner));
+		memcpy(v->vm, vm, sizeof(v->vm));
+		memcpy(v->owner, owner, strlen(owner) + 1);
 		return 0;
 	}
 	return rc < 0 ? refuse(why, "guardian.store", rc, "%s", f.text) : 0;
+}
+
+/* The row of the VM that ASK is about, or a new one. */
+static int get_asked(const struct guardian *g, const struct lease_ask *ask, struct store_vm *v,
+		     struct refusal *why)
+{
+	char owner[JWK_THUMBPRINT_SIZE];
+	int rc = jwk_thumbprint(ask->owner, owner);
+	return rc < 0 ? refuse_failed(why, "guardian.keys", rc) : get_vm(g, ask->vm, owner, v, why);
+}
+
+/* The token of the lease that somebody has; 0: nobody. */
+static int64_t present_token(const struct store_vm *v)
+{
+	return v->held ? v->token : 0;
 }
 
 /* The VM whose lease HOST has with TOKEN. */
@@ -100,19 +111,6 @@ static int get_held(const struct guardian *g, const uint8_t host[static UUID_BYT
 {
 	int rc = store_vm_held(g->store, vm, host, token, v, &why->fault);
 	return refuse_failed(why, rc == -ENOENT ? "lease.lost" : "guardian.store", rc);
-}
-
-/* V is the VM of OWNER. */
-static int check_owner(const struct store_vm *v, const struct jwk *owner, struct refusal *why)
-{
-	char thumbprint[JWK_THUMBPRINT_SIZE];
-	int rc = jwk_thumbprint(owner, thumbprint);
-	if (rc < 0)
-		return refuse_failed(why, "guardian.keys", rc);
-	if (strcmp(v->owner, thumbprint) != 0)
-		return refuse(why, "vm.owner", ERR_AUTH,
-			      "the lease is of a VM of another owner than its protector's");
-	return 0;
 }
 
 int lease_takeback_text(const uint8_t vm[static UUID_BYTES], int64_t token, struct buf *out)
@@ -193,29 +191,25 @@ static int check_version(const struct guardian *g, const struct lease_ask *ask,
 	return guardian_log(g, &r, why);
 }
 
-/* The lease of V goes to the host of ASK, with a record of EVENT; commits. */
-static int give(const struct guardian *g, const struct lease_ask *ask,
-		const struct healthcert *cert, enum ledger_event event, int64_t now,
-		struct store_vm *v, struct lease_grant *out, struct refusal *why)
+/* The lease of V goes to HOST, with R about it on record; commits. */
+static int lend(const struct guardian *g, const uint8_t host[static UUID_BYTES],
+		struct ledger_record *r, int64_t now, struct store_vm *v, struct refusal *why)
 {
-	v->held = 1;
-	v->token++;
-	v->expires = now + LEASE_SECONDS;
-	memcpy(v->holder, ask->host, sizeof(v->holder));
-	int rc = store_vm_put(g->store, v, &why->fault);
+	/* No two VMs under one UUID have one token: it alone tells whose lease is meant. */
+	int64_t last = v->token;
+	int rc = store_vm_token(g->store, v->vm, &last, &why->fault);
 	if (rc < 0)
 		return refuse_failed(why, "guardian.store", rc);
-	struct ledger_record r = record_of(ask, v, cert, event, now);
-	r.token = v->token;
-	rc = guardian_log(g, &r, why);
-	if (rc >= 0)
-		rc = guardian_commit(g, why);
+	v->held = 1;
+	v->token = last + 1;
+	v->expires = now + LEASE_SECONDS;
+	memcpy(v->holder, host, sizeof(v->holder));
+	rc = store_vm_put(g->store, v, &why->fault);
 	if (rc < 0)
-		return rc;
-	*out = (struct lease_grant){
-		.token = v->token, .expires = v->expires, .spent = v->version, .health = *cert
-	};
-	return 0;
+		return refuse_failed(why, "guardian.store", rc);
+	r->token = v->token;
+	rc = guardian_log(g, r, why);
+	return rc < 0 ? rc : guardian_commit(g, why);
 }
 
 static int check_free(const struct lease_ask *ask, const struct store_vm *v, int64_t now,
@@ -249,28 +243,43 @@ int lease_start(const struct guardian *g, const struct lease_ask *ask, int64_t n
 	if (rc >= 0)
 		rc = check_certificate(g, &cert, why);
 	if (rc >= 0)
-		rc = get_vm(g, ask, &v, why);
+		rc = get_asked(g, ask, &v, why);
 	if (rc >= 0)
 		rc = check_free(ask, &v, now, why);
 	if (rc >= 0)
 		rc = check_version(g, ask, &cert, now, &v, why);
-	return rc < 0 ? rc : give(g, ask, &cert, LEDGER_RELEASE, now, &v, out, why);
-}
-
-/* Note a version that the holder reports. */
-static int note_version(struct store_vm *v, int64_t version, struct refusal *why)
-{
-	if (version < v->version)
-		return refuse(why, "vm.version", ERR_STATE,
-			      "version %" PRId64 " is reported, and %" PRId64 " was before",
-			      version, v->version);
-	v->version = version;
+	if (rc < 0)
+		return rc;
+	struct ledger_record r = record_of(ask, &v, &cert, LEDGER_RELEASE, now);
+	rc = lend(g, ask->host, &r, now, &v, why);
+	if (rc < 0)
+		return rc;
+	*out = (struct lease_grant){
+		.token = v.token, .expires = v.expires, .spent = v.version, .health = cert
+	};
 	return 0;
 }
 
-int lease_handover(const struct guardian *g, const uint8_t from[static UUID_BYTES], int64_t token,
-		   const struct lease_ask *ask, int64_t now, struct lease_grant *out,
-		   struct refusal *why)
+/* Note that the host of ASK awaits V, which is on record as R; commits. */
+static int await(const struct guardian *g, const struct lease_ask *ask, struct ledger_record *r,
+		 int64_t now, const struct store_vm *v, struct refusal *why)
+{
+	struct store_incoming i = { .token = present_token(v),
+				    .expires = now + LEASE_INCOMING_SECONDS };
+	memcpy(i.vm, v->vm, sizeof(i.vm));
+	memcpy(i.host, ask->host, sizeof(i.host));
+	memcpy(i.owner, v->owner, sizeof(i.owner));
+	int rc =
+		refuse_failed(why, "guardian.store", store_incoming_put(g->store, &i, &why->fault));
+	r->token = i.token;
+	r->version = v->version;
+	if (rc >= 0)
+		rc = guardian_log(g, r, why);
+	return rc < 0 ? rc : guardian_commit(g, why);
+}
+
+int lease_incoming(const struct guardian *g, const struct lease_ask *ask, int64_t now,
+		   struct lease_grant *out, struct refusal *why)
 {
 	struct store_vm v;
 	struct healthcert cert;
@@ -282,12 +291,100 @@ int lease_handover(const struct guardian *g, const uint8_t from[static UUID_BYTE
 	if (rc >= 0)
 		rc = check_certificate(g, &cert, why);
 	if (rc >= 0)
-		rc = get_held(g, from, ask->vm, token, &v, why);
+		rc = get_asked(g, ask, &v, why);
+	if (rc < 0)
+		return rc;
+	struct ledger_record r = record_of(ask, &v, &cert, LEDGER_INCOMING, now);
+	rc = await(g, ask, &r, now, &v, why);
+	if (rc < 0)
+		return rc;
+	*out = (struct lease_grant){ .token = r.token, .spent = v.version, .health = cert };
+	return 0;
+}
+
+/* Note a version that the holder reports. */
+static int note_version(struct store_vm *v, int64_t version, struct refusal *why)
+{
+	if (version < v->version)
+		return refuse(why, "vm.version", ERR_STATE,
+			      "version %" PRId64 " is reported, and %" PRId64 " was before",
+			      version, v->version);
+	if (version - v->version > LEASE_VERSION_STEP || version >= LEASE_VERSION_MAX)
+		return refuse(why, "vm.version", ERR_LIMIT,
+			      "version %" PRId64 " is reported, and %" PRId64
+			      " was before: no VM stores its state so often",
+			      version, v->version);
+	v->version = version;
+	return 0;
+}
+
+/* The note by which H awaits VM, while it is good. */
+static int get_incoming(const struct guardian *g, const struct store_host *h,
+			const uint8_t vm[static UUID_BYTES], int64_t now, struct store_incoming *i,
+			struct refusal *why)
+{
+	int rc = store_incoming_get(g->store, vm, h->id, i, &why->fault);
+	if (rc < 0)
+		return refuse_failed(why, rc == -ENOENT ? "lease.none" : "guardian.store", rc);
+	if (now >= i->expires)
+		return refuse(why, "lease.none", ERR_STATE,
+			      "the host awaited this VM, and it did not come within %d hours",
+			      LEASE_INCOMING_SECONDS / 3600);
+	/* The one that was asked for with a health certificate was the host before it. */
+	if (i->expires - LEASE_INCOMING_SECONDS < h->decided)
+		return refuse(why, "lease.none", ERR_STATE,
+			      "the host awaited this VM before it was replaced");
+	return 0;
+}
+
+/* V's lease is still the one that I is about, and TOKEN. */
+static int check_present(const struct store_vm *v, const struct store_incoming *i, int64_t token,
+			 struct refusal *why)
+{
+	if (i->token == token && present_token(v) == token)
+		return 0;
+	return refuse(why, "lease.lost", ERR_STATE,
+		      "the VM's lease has changed hands since it was to come here");
+}
+
+int lease_take(const struct guardian *g, const uint8_t host[static UUID_BYTES],
+	       const uint8_t vm[static UUID_BYTES], int64_t token, int64_t version, int64_t now,
+	       int64_t *new_token, int64_t *expires, struct refusal *why)
+{
+	struct store_vm v;
+	struct store_incoming i;
+	CLEANUP_STORE_HOST struct store_host h;
+	store_host_init(&h);
+	STORE_DECISION(s, g->store);
+	int rc = begin(g, why);
 	if (rc >= 0)
-		rc = check_owner(&v, ask->owner, why);
+		rc = guardian_approved(g, host, &h, why);
 	if (rc >= 0)
-		rc = note_version(&v, ask->version, why);
-	return rc < 0 ? rc : give(g, ask, &cert, LEDGER_HANDOVER, now, &v, out, why);
+		rc = get_incoming(g, &h, vm, now, &i, why);
+	if (rc >= 0)
+		rc = get_vm(g, vm, i.owner, &v, why);
+	if (rc >= 0)
+		rc = check_present(&v, &i, token, why);
+	if (rc >= 0)
+		rc = note_version(&v, version, why);
+	if (rc >= 0)
+		rc = refuse_failed(why, "guardian.store",
+				   store_incoming_drop(s, vm, host, &why->fault));
+	if (rc < 0)
+		return rc;
+	struct ledger_record r = { .time = now,
+				   .event = LEDGER_HANDOVER,
+				   .version = version,
+				   .hostkey = h.mode == STORE_MODE_HOSTKEY };
+	memcpy(r.vm, vm, sizeof(r.vm));
+	memcpy(r.owner, v.owner, sizeof(r.owner));
+	memcpy(r.host, host, sizeof(r.host));
+	rc = lend(g, host, &r, now, &v, why);
+	if (rc < 0)
+		return rc;
+	*new_token = v.token;
+	*expires = v.expires;
+	return 0;
 }
 
 /* 1 if HOST may still hold leases. */
@@ -335,6 +432,10 @@ static int let_go(const struct guardian *g, struct store_vm *v, enum ledger_even
 	memcpy(r.by, by, strlen(by) + 1);
 	v->held = 0;
 	int rc = refuse_failed(why, "guardian.store", store_vm_put(g->store, v, &why->fault));
+	/* Who awaited this instance awaits it in vain. */
+	if (rc >= 0)
+		rc = refuse_failed(why, "guardian.store",
+				   store_incoming_void(g->store, v->vm, v->owner, &why->fault));
 	if (rc >= 0)
 		rc = guardian_log(g, &r, why);
 	return rc < 0 ? rc : guardian_commit(g, why);

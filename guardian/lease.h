@@ -4,11 +4,16 @@
  * shown.
  *
  * A VM's lease has one holder.  It changes hands by a start where nobody holds it, by a migration
- * (the holder hands it over), or after it was given up; when a holder is gone for good, its lease
- * is taken back once it has expired, by the owner's or an admin's word and never by itself: a host
- * that cannot be reached may well go on running the VM.  Each change has a new fencing token, and
- * who shows an older one is told so.  The holder itself may start again, which fences its older
- * instance.
+ * (the host that the VM came to takes it over), or after it was given up; when a holder is gone for
+ * good, its lease is taken back once it has expired, by the owner's or an admin's word and never by
+ * itself: a host that cannot be reached may well go on running the VM.  Each change has a new
+ * fencing token, and who shows an older one is told so.  The holder itself may start again, which
+ * fences its older instance.
+ *
+ * A host that a VM is to come to by a migration gets the key while the source still has the lease,
+ * and a note that it may take it over: that very lease, as long as nobody has started the VM, ended
+ * it or taken it over meanwhile.  The lease moves once the VM has, so that a migration that fails
+ * leaves it where the VM is.
  *
  * The guardian remembers the highest version of the vTPM's state that a holder reported.  Starting
  * from less takes a ticket by the owner, good once; the versions up to that highest one stay spent,
@@ -25,9 +30,14 @@
 #include "attest/evidence.h"
 #include "guardian/guardian.h"
 
-#define LEASE_SECONDS	   900
-#define LEASE_RESTORE_TYP  "shieldvm-restore+jws"
-#define LEASE_TAKEBACK_TYP "shieldvm-takeback+jws"
+#define LEASE_SECONDS	       900
+#define LEASE_INCOMING_SECONDS 86400 /* from the word that a VM comes until it is there */
+/* Versions grow by one with each store of the state.  So a host that lies cannot use them up, and
+ * what it spoils a restore ticket mends. */
+#define LEASE_VERSION_STEP     (INT64_C(1) << 32) /* in one report */
+#define LEASE_VERSION_MAX      (INT64_C(1) << 62)
+#define LEASE_RESTORE_TYP      "shieldvm-restore+jws"
+#define LEASE_TAKEBACK_TYP     "shieldvm-takeback+jws"
 
 /* Which instance of which VM is to run where.  All of it belongs to the caller. */
 struct lease_ask {
@@ -58,16 +68,29 @@ struct lease_grant {
 int lease_start(const struct guardian *g, const struct lease_ask *ask, int64_t now,
 		struct lease_grant *out, struct refusal *why) MUST_CHECK;
 
-/* The holder FROM hands the lease to the host of ASK, whose version is the one that FROM ended
- * with. As lease_start(); lease.lost, lease.none. */
-int lease_handover(const struct guardian *g, const uint8_t from[static UUID_BYTES], int64_t token,
-		   const struct lease_ask *ask, int64_t now, struct lease_grant *out,
-		   struct refusal *why) MUST_CHECK;
+/*
+ * The VM is to come to the host of ASK by a migration: it may have the key, and take the lease over
+ * within LEASE_INCOMING_SECONDS.  No lease changes: OUT's token is that of the present one (0:
+ * there is none), `expires` 0, `spent` the highest version reported.  The version in ASK is not
+ * looked at. Refuses as certificate.*, host.*, guardian.*.
+ */
+int lease_incoming(const struct guardian *g, const struct lease_ask *ask, int64_t now,
+		   struct lease_grant *out, struct refusal *why) MUST_CHECK;
+
+/*
+ * The VM has come to HOST, which takes the lease that had TOKEN when it asked, and reports VERSION.
+ * *NEW_TOKEN and *EXPIRES are the new one's.  Refuses as host.*, lease.none (HOST does not await
+ * the VM, or no longer: the lease was given up or taken back since), lease.lost (it has changed
+ * hands since), and as lease_report().
+ */
+int lease_take(const struct guardian *g, const uint8_t host[static UUID_BYTES],
+	       const uint8_t vm[static UUID_BYTES], int64_t token, int64_t version, int64_t now,
+	       int64_t *new_token, int64_t *expires, struct refusal *why) MUST_CHECK;
 
 /*
  * The holder tells its state's version, and is to do so every few minutes: its lease is renewed,
  * unless it is no longer approved.  *EXPIRES is when the lease does.  Refuses as lease.lost,
- * vm.version (lower than one reported before).
+ * vm.version (lower than one reported before, or higher than it can be: LEASE_VERSION_STEP).
  */
 int lease_report(const struct guardian *g, const uint8_t host[static UUID_BYTES],
 		 const uint8_t vm[static UUID_BYTES], int64_t token, int64_t version, int64_t now,

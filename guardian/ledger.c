@@ -11,12 +11,12 @@
 #define PAYLOAD_MAX    2048
 
 static const char *const EVENTS[] = {
-	[LEDGER_RELEASE] = "release", [LEDGER_HANDOVER] = "handover",
-	[LEDGER_STOP] = "stop",	      [LEDGER_TAKEBACK] = "takeback",
-	[LEDGER_RESTORE] = "restore", [LEDGER_APPROVE] = "approve",
-	[LEDGER_REVOKE] = "revoke",   [LEDGER_REPLACE] = "replace",
-	[LEDGER_POLICY] = "policy",   [LEDGER_FLOOR] = "floor",
-	[LEDGER_ADMIN] = "admin",
+	[LEDGER_RELEASE] = "release",	[LEDGER_INCOMING] = "incoming",
+	[LEDGER_HANDOVER] = "handover", [LEDGER_STOP] = "stop",
+	[LEDGER_TAKEBACK] = "takeback", [LEDGER_RESTORE] = "restore",
+	[LEDGER_APPROVE] = "approve",	[LEDGER_REVOKE] = "revoke",
+	[LEDGER_REPLACE] = "replace",	[LEDGER_POLICY] = "policy",
+	[LEDGER_FLOOR] = "floor",	[LEDGER_ADMIN] = "admin",
 };
 _Static_assert(sizeof(EVENTS) / sizeof(EVENTS[0]) == LEDGER_EVENTS, "a name per event");
 

@@ -28,6 +28,8 @@
 
 enum ledger_event {
 	LEDGER_RELEASE,	 /* the key was released to HOST, which holds the lease TOKEN */
+	LEDGER_INCOMING, /* the key was released to HOST, to which the VM is to come by a migration:
+			  * the lease TOKEN stays (0: nobody has one), and HOST may take it over */
 	LEDGER_HANDOVER, /* the lease went to HOST by a migration */
 	LEDGER_STOP,	 /* HOST gave the lease up */
 	LEDGER_TAKEBACK, /* the expired lease of HOST was taken back, by BY (empty: the owner) */

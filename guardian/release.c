@@ -28,9 +28,25 @@ static int open_protector(const struct ecdh *ecdh, const struct keyrelease_about
 	return 0;
 }
 
+/* R for whom ASK names, at HOST's key, and a copy for the host if it is to keep one; both or
+ * neither. */
+static int seal_both(const uint8_t host[static RAWKEY_P256_POINT], const struct release_ask *ask,
+		     int keep, const struct keyrelease *r, struct buf *out, struct buf *copy,
+		     struct fault *f)
+{
+	CLEANUP_BUF struct buf kept = BUF_INIT(KEYRELEASE_INNER_BYTES);
+	int rc = keep ? keyrelease_seal_copy(host, &ask->about, r, &kept, f) : 0;
+	if (rc >= 0)
+		rc = buf_reserve(copy, kept.len);
+	if (rc >= 0)
+		rc = keyrelease_seal(host, ask->worker, &ask->about, r, out, f);
+	return rc < 0 || !keep ? rc : buf_add(copy, kept.data, kept.len);
+}
+
 /* Unwrap the key and seal it to whom GRANT names. */
 static int seal(const struct ecdh *ecdh, const struct release_ask *ask, const struct protector *p,
-		const struct lease_grant *grant, struct buf *out, struct refusal *why)
+		const struct lease_grant *grant, struct buf *out, struct buf *copy,
+		struct refusal *why)
 {
 	CLEANUP_KEY struct vm_key key = { { 0 } };
 	struct keyrelease r = { .token = grant->token,
@@ -43,7 +59,8 @@ static int seal(const struct ecdh *ecdh, const struct release_ask *ask, const st
 	if (rc < 0)
 		return refuse_failed(why, "protector.unwrap", rc);
 	r.key = key;
-	rc = keyrelease_seal(host, ask->worker, &ask->about, &r, out, &why->fault);
+	rc = seal_both(host, ask, !ask->incoming && protector_facts(p)->offline > 0, &r, out, copy,
+		       &why->fault);
 	key_done(&r.key);
 	return refuse_failed(why, "protector.unwrap", rc);
 }
@@ -85,7 +102,7 @@ static struct lease_ask lease_of(const struct release_ask *ask, const struct pro
 {
 	struct lease_ask l = {
 		.owner = protector_owner(p),
-		.least = HEALTHCERT_TPM,
+		.least = protector_facts(p)->least,
 		.certificate = ask->about.certificate,
 		.certificate_bytes = ask->about.certificate_bytes,
 		.version = ask->version,
@@ -100,7 +117,8 @@ static struct lease_ask lease_of(const struct release_ask *ask, const struct pro
 }
 
 int release_key(const struct guardian *g, const struct ecdh *ecdh, const struct release_ask *ask,
-		int64_t now, struct buf *out, struct lease_grant *grant, struct refusal *why)
+		int64_t now, struct buf *out, struct buf *copy, struct lease_grant *grant,
+		struct refusal *why)
 {
 	struct lease_grant given;
 	CLEANUP_PROTECTOR struct protector *p = NULL;
@@ -108,24 +126,12 @@ int release_key(const struct guardian *g, const struct ecdh *ecdh, const struct 
 	if (rc < 0)
 		return rc;
 	struct lease_ask start = lease_of(ask, p);
-	rc = lease_start(g, &start, now, &given, why);
+	rc = ask->incoming ? lease_incoming(g, &start, now, &given, why)
+			   : lease_start(g, &start, now, &given, why);
 	if (rc >= 0)
-		rc = seal(ecdh, ask, p, &given, out, why);
+		rc = seal(ecdh, ask, p, &given, out, copy, why);
 	if (rc < 0)
 		return rc;
 	*grant = given;
 	return 0;
-}
-
-int release_handover(const struct guardian *g, const struct ecdh *ecdh,
-		     const uint8_t from[static UUID_BYTES], int64_t token,
-		     const struct release_ask *ask, int64_t now, struct lease_grant *grant,
-		     struct refusal *why)
-{
-	CLEANUP_PROTECTOR struct protector *p = NULL;
-	int rc = open_protector(ecdh, &ask->about, &p, why);
-	if (rc < 0)
-		return rc;
-	struct lease_ask to = lease_of(ask, p);
-	return lease_handover(g, from, token, &to, now, grant, why);
 }

@@ -8,8 +8,9 @@
  * and the key sealed to the host and its worker (crypto/keyrelease.h).  If that last step fails the
  * host keeps the lease, and may ask again: an instance that it started before may be live.
  *
- * Today's protectors name no lesser assurance that their owner is content with: the host must have
- * shown its health with a TPM.
+ * A host that the VM is to come to by a migration has the key in the same way, and no lease by it
+ * (lease_incoming()).  Where the owner permits starts without a guardian, the host that starts a VM
+ * gets a copy to keep, sealed to itself; one that only awaits it does not.
  *
  * May be used by: guardian/.
  */
@@ -19,7 +20,7 @@
 #include "crypto/keyrelease.h"
 #include "guardian/lease.h"
 
-/* Releases and handovers that one host may ask for within RELEASE_SECONDS; challenges that it has
+/* Releases that one host may ask for within RELEASE_SECONDS; challenges that it has
  * answered and that have not expired count too. */
 #define RELEASE_PER_HOST STORE_NONCES_PER_HOST
 #define RELEASE_SECONDS	 60
@@ -29,6 +30,7 @@ struct release_ask {
 	uint8_t host[UUID_BYTES]; /* that is to run the VM */
 	uint8_t worker[ATTEST_WORKER_KEY_BYTES];
 	int64_t version; /* as in struct lease_ask */
+	int incoming;	 /* 1: the VM is to come by a migration */
 	const char *ticket;
 	size_t ticket_chars;
 };
@@ -44,21 +46,13 @@ int release_request(const struct guardian *g, const uint8_t host[static UUID_BYT
 		    struct refusal *why) MUST_CHECK;
 
 /*
- * Append the sealed key, KEYRELEASE_BYTES, to OUT.  ECDH has the guardian's key, which the
- * protector names as a recipient.  Refuses as lease_start(), and as protector.invalid,
- * protector.vm, protector.recipient, protector.unwrap; OUT and GRANT are untouched then.
+ * Append the sealed key, KEYRELEASE_BYTES, to OUT, and the host's copy, KEYRELEASE_INNER_BYTES, to
+ * COPY if it is to have one.  ECDH has the guardian's key, which the protector names as a
+ * recipient.  Refuses as lease_start() or lease_incoming(), and as protector.invalid, protector.vm,
+ * protector.recipient, protector.unwrap; OUT, COPY and GRANT are untouched then.
  */
 int release_key(const struct guardian *g, const struct ecdh *ecdh, const struct release_ask *ask,
-		int64_t now, struct buf *out, struct lease_grant *grant,
+		int64_t now, struct buf *out, struct buf *copy, struct lease_grant *grant,
 		struct refusal *why) MUST_CHECK;
-
-/*
- * The holder FROM, with TOKEN, hands the lease to the host of ASK.  No key leaves: the new holder
- * asks for it as any other.  Refuses as lease_handover(), and about the protector as above.
- */
-int release_handover(const struct guardian *g, const struct ecdh *ecdh,
-		     const uint8_t from[static UUID_BYTES], int64_t token,
-		     const struct release_ask *ask, int64_t now, struct lease_grant *grant,
-		     struct refusal *why) MUST_CHECK;
 
 #endif

@@ -24,7 +24,7 @@ static service_fn *const ANSWERS[ROUTE_COUNT] = {
 	[ROUTE_ADMIN_ADD] = service_admin_add,
 	[ROUTE_ADMIN_REMOVE] = service_admin_remove,
 	[ROUTE_RELEASE] = service_release,
-	[ROUTE_HANDOVER] = service_handover,
+	[ROUTE_TAKE] = service_take,
 	[ROUTE_REPORT] = service_report,
 	[ROUTE_STOP] = service_stop,
 	[ROUTE_TAKEBACK] = service_takeback,
@@ -172,6 +172,15 @@ int call_integer(struct call *c, const char *name, int64_t *out)
 	if (!json_is_integer(j) || json_integer_value(j) < 0)
 		return wrong(c, name, "a number from 0 on");
 	*out = json_integer_value(j);
+	return 0;
+}
+
+int call_boolean(struct call *c, const char *name, int *out)
+{
+	const json_t *j = json_object_get(c->in, name);
+	if (!json_is_boolean(j))
+		return wrong(c, name, "true or false");
+	*out = json_is_true(j);
 	return 0;
 }
 

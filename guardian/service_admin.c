@@ -96,13 +96,12 @@ int service_policy_set(struct call *c)
 	int64_t generation = 0;
 	CLEANUP(cleanup_policy) struct policy *p = NULL;
 	CLEANUP_BUF struct buf text = BUF_INIT(STORE_POLICY_MAX);
+	int at_once;
 	int rc = CALL_MEMBERS(c, "policy", "at_once");
+	if (rc >= 0)
+		rc = call_boolean(c, "at_once", &at_once);
 	if (rc < 0)
 		return rc;
-	const json_t *at_once = json_object_get(c->in, "at_once");
-	if (!json_is_boolean(at_once))
-		return refuse(&c->why, "request.format", ERR_FORMAT,
-			      "\"at_once\" is not true or false");
 	char *said = json_dumps(json_object_get(c->in, "policy"), JSON_COMPACT | JSON_SORT_KEYS);
 	rc = said ? policy_parse(said, strlen(said), &p, &c->why.fault)
 		  : fault_set(&c->why.fault, ERR_FORMAT, "\"policy\" is no policy");
@@ -112,8 +111,8 @@ int service_policy_set(struct call *c)
 		rc = policy_text(p, &text, &c->why.fault);
 	if (rc < 0)
 		return refuse_failed(&c->why, "request.format", rc);
-	rc = admin_policy(c->g, c->q->peer, (const char *)text.data, text.len,
-			  json_is_true(at_once), c->now, &generation, &c->why);
+	rc = admin_policy(c->g, c->q->peer, (const char *)text.data, text.len, at_once, c->now,
+			  &generation, &c->why);
 	if (rc < 0)
 		return rc;
 	return call_answer(c, json_pack("{s:I}", "generation", (json_int_t)generation));

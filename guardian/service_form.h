@@ -25,7 +25,7 @@ service_fn service_info, service_enrol_begin, service_enrol_finish, service_chal
 	service_attest;
 service_fn service_hosts, service_approve, service_revoke, service_replace, service_policy,
 	service_policy_set, service_log, service_admins, service_admin_add, service_admin_remove;
-service_fn service_release, service_handover, service_report, service_stop, service_takeback;
+service_fn service_release, service_take, service_report, service_stop, service_takeback;
 
 /* OBJECT's members are exactly NAMES. */
 int call_members(struct call *c, const char *const *names, size_t n) MUST_CHECK;
@@ -37,6 +37,7 @@ int call_members(struct call *c, const char *const *names, size_t n) MUST_CHECK;
 int call_text(struct call *c, const char *name, const char **out) MUST_CHECK;
 int call_id(struct call *c, const char *name, uint8_t id[static UUID_BYTES]) MUST_CHECK;
 int call_integer(struct call *c, const char *name, int64_t *out) MUST_CHECK;
+int call_boolean(struct call *c, const char *name, int *out) MUST_CHECK;
 int call_bytes(struct call *c, const char *name, uint8_t *out, size_t n) MUST_CHECK;
 int call_blob(struct call *c, const char *name, struct buf *out) MUST_CHECK;
 int call_fingerprint(struct call *c, const char *name,

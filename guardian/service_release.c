@@ -5,7 +5,7 @@
 #include "guardian/release.h"
 #include "guardian/service_form.h"
 
-/* What a release and a handover have in common, as it came in. */
+/* A release as it came in. */
 struct release_in {
 	struct release_ask ask;
 	struct buf certificate;
@@ -16,11 +16,30 @@ static void release_in_done(struct release_in *in)
 	buf_done(&in->certificate);
 }
 
-/* The members that both have; ask.host is the caller's to set. */
+static int read_ticket(struct call *c, struct release_in *in)
+{
+	int rc = call_text(c, "ticket", &in->ask.ticket);
+	if (rc < 0)
+		return rc;
+	in->ask.ticket_chars = strlen(in->ask.ticket);
+	if (in->ask.incoming)
+		return refuse(&c->why, "request.format", ERR_FORMAT,
+			      "a ticket is for a start, and not for a VM that is to come");
+	return 0;
+}
+
 static int read_release(struct call *c, struct release_in *in)
 {
 	struct keyrelease_about *about = &in->ask.about;
-	int rc = call_id(c, "vm", about->vm);
+	int ticket = json_object_get(c->in, "ticket") != NULL;
+	int rc = ticket ? CALL_MEMBERS(c, "id", "vm", "request", "worker", "version", "incoming",
+				       "certificate", "protector", "ticket")
+			: CALL_MEMBERS(c, "id", "vm", "request", "worker", "version", "incoming",
+				       "certificate", "protector");
+	if (rc >= 0)
+		rc = call_id(c, "id", in->ask.host);
+	if (rc >= 0)
+		rc = call_id(c, "vm", about->vm);
 	if (rc >= 0)
 		rc = call_bytes(c, "request", about->request, sizeof(about->request));
 	if (rc >= 0)
@@ -28,9 +47,13 @@ static int read_release(struct call *c, struct release_in *in)
 	if (rc >= 0)
 		rc = call_integer(c, "version", &in->ask.version);
 	if (rc >= 0)
+		rc = call_boolean(c, "incoming", &in->ask.incoming);
+	if (rc >= 0)
 		rc = call_blob(c, "certificate", &in->certificate);
 	if (rc >= 0)
 		rc = call_text(c, "protector", &about->protector);
+	if (rc >= 0 && ticket)
+		rc = read_ticket(c, in);
 	if (rc < 0)
 		return rc;
 	about->protector_chars = strlen(about->protector);
@@ -39,80 +62,45 @@ static int read_release(struct call *c, struct release_in *in)
 	return 0;
 }
 
-/* The host ID asks, may ask, and asks this for the first time. */
-static int begin(struct call *c, const uint8_t id[static UUID_BYTES], const struct release_in *in)
+/* The host asks, may ask, and asks this for the first time. */
+static int begin(struct call *c, const struct release_in *in)
 {
-	int rc = call_peer(c, id);
+	int rc = call_peer(c, in->ask.host);
 	if (rc < 0)
 		return rc;
 	if (!c->g->release)
 		return refuse(&c->why, "guardian.keys", ERR_STATE,
 			      "this guardian has no key that protectors can name");
-	return release_request(c->g, id, in->ask.about.request, c->now, &c->why);
+	return release_request(c->g, in->ask.host, in->ask.about.request, c->now, &c->why);
 }
 
 int service_release(struct call *c)
 {
 	struct lease_grant grant;
 	CLEANUP_BUF struct buf sealed = BUF_INIT(KEYRELEASE_BYTES);
+	CLEANUP_BUF struct buf copy = BUF_INIT(KEYRELEASE_INNER_BYTES);
 	CLEANUP(release_in_done)
 	struct release_in in = { .certificate = BUF_INIT(HEALTHCERT_MAX) };
-	int ticket = json_object_get(c->in, "ticket") != NULL;
-	int rc = ticket ? CALL_MEMBERS(c, "id", "vm", "request", "worker", "version", "certificate",
-				       "protector", "ticket")
-			: CALL_MEMBERS(c, "id", "vm", "request", "worker", "version", "certificate",
-				       "protector");
+	int rc = read_release(c, &in);
 	if (rc >= 0)
-		rc = call_id(c, "id", in.ask.host);
+		rc = begin(c, &in);
 	if (rc >= 0)
-		rc = read_release(c, &in);
-	if (rc >= 0 && ticket)
-		rc = call_text(c, "ticket", &in.ask.ticket);
+		rc = release_key(c->g, c->g->release, &in.ask, c->now, &sealed, &copy, &grant,
+				 &c->why);
 	if (rc < 0)
 		return rc;
-	if (ticket)
-		in.ask.ticket_chars = strlen(in.ask.ticket);
-	rc = begin(c, in.ask.host, &in);
-	if (rc >= 0)
-		rc = release_key(c->g, c->g->release, &in.ask, c->now, &sealed, &grant, &c->why);
-	if (rc < 0)
-		return rc;
-	return call_answer(
-		c, json_pack("{s:o,s:I,s:I,s:I}", "key", service_b64(sealed.data, sealed.len),
-			     "token", (json_int_t)grant.token, "expires", (json_int_t)grant.expires,
-			     "spent", (json_int_t)grant.spent));
+	json_t *answer = json_pack("{s:o,s:I,s:I,s:I}", "key", service_b64(sealed.data, sealed.len),
+				   "token", (json_int_t)grant.token, "expires",
+				   (json_int_t)grant.expires, "spent", (json_int_t)grant.spent);
+	if (answer && copy.len > 0 &&
+	    json_object_set_new(answer, "copy", service_b64(copy.data, copy.len)) < 0) {
+		json_decref(answer);
+		answer = NULL;
+	}
+	return call_answer(c, answer);
 }
 
-int service_handover(struct call *c)
-{
-	uint8_t from[UUID_BYTES];
-	int64_t token;
-	struct lease_grant grant;
-	CLEANUP(release_in_done)
-	struct release_in in = { .certificate = BUF_INIT(HEALTHCERT_MAX) };
-	int rc = CALL_MEMBERS(c, "id", "token", "to", "vm", "request", "worker", "version",
-			      "certificate", "protector");
-	if (rc >= 0)
-		rc = call_id(c, "id", from);
-	if (rc >= 0)
-		rc = call_integer(c, "token", &token);
-	if (rc >= 0)
-		rc = call_id(c, "to", in.ask.host);
-	if (rc >= 0)
-		rc = read_release(c, &in);
-	if (rc >= 0)
-		rc = begin(c, from, &in);
-	if (rc >= 0)
-		rc = release_handover(c->g, c->g->release, from, token, &in.ask, c->now, &grant,
-				      &c->why);
-	if (rc < 0)
-		return rc;
-	return call_answer(c,
-			   json_pack("{s:I,s:I,s:I}", "token", (json_int_t)grant.token, "expires",
-				     (json_int_t)grant.expires, "spent", (json_int_t)grant.spent));
-}
-
-/* A holder's word about the instance that it runs. */
+/* A host's word about the instance that it runs. */
 struct holder {
 	uint8_t id[UUID_BYTES], vm[UUID_BYTES];
 	int64_t token, version;
@@ -142,6 +130,20 @@ int service_report(struct call *c)
 	if (rc < 0)
 		return rc;
 	return call_answer(c, json_pack("{s:I}", "expires", (json_int_t)expires));
+}
+
+int service_take(struct call *c)
+{
+	struct holder h;
+	int64_t token, expires;
+	int rc = read_holder(c, &h);
+	if (rc >= 0)
+		rc = lease_take(c->g, h.id, h.vm, h.token, h.version, c->now, &token, &expires,
+				&c->why);
+	if (rc < 0)
+		return rc;
+	return call_answer(c, json_pack("{s:I,s:I}", "token", (json_int_t)token, "expires",
+					(json_int_t)expires));
 }
 
 int service_stop(struct call *c)

@@ -197,6 +197,8 @@ int store_prune(struct store *s, int64_t until, struct fault *f)
 		rc = STORE_RUN(s, SQL_NONCE_PRUNE, NULL, NULL, f, db_integer(until));
 	if (rc >= 0)
 		rc = STORE_RUN(s, SQL_CERTIFICATE_PRUNE, NULL, NULL, f, db_integer(until));
+	if (rc >= 0)
+		rc = STORE_RUN(s, SQL_INCOMING_PRUNE, NULL, NULL, f, db_integer(until));
 	return rc < 0 ? rc : 0;
 }
 

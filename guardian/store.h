@@ -92,7 +92,7 @@ int store_nonce_use(struct store *s, const uint8_t nonce[static 32],
 		    const uint8_t host[static UUID_BYTES], int64_t now, int64_t expires,
 		    struct fault *f) MUST_CHECK;
 
-/* Forget nonces and certificates that expired by UNTIL. */
+/* Forget nonces, certificates and awaited VMs that expired by UNTIL. */
 int store_prune(struct store *s, int64_t until, struct fault *f) MUST_CHECK;
 
 /* A policy becomes the next generation, whose number is *GENERATION (the first is 1).  ERR_LIMIT.

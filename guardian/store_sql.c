@@ -84,6 +84,7 @@ const struct store_sql_row STORE_SQL[SQL_COUNT] = {
 	[SQL_VM_HELD] = { "SELECT " VM_COLUMNS " FROM vms WHERE vm = $1 AND holder = $2 AND "
 			  "token = $3",
 			  0, 3 },
+	[SQL_VM_TOKEN] = { "SELECT COALESCE(MAX(token), 0) FROM vms WHERE vm = $1", 0, 1 },
 	[SQL_VM_PUT] = { "INSERT INTO vms (vm, owner, holder, token, expires, version, restores) "
 			 "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (vm, owner) DO UPDATE "
 			 "SET "
@@ -91,6 +92,17 @@ const struct store_sql_row STORE_SQL[SQL_COUNT] = {
 			 "token = excluded.token, expires = excluded.expires, "
 			 "version = excluded.version, restores = excluded.restores",
 			 1, 7 },
+	[SQL_INCOMING_PUT] = { "INSERT INTO incoming (vm, host, owner, token, expires) VALUES "
+			       "($1, $2, $3, $4, $5) ON CONFLICT (vm, host) DO UPDATE SET "
+			       "owner = excluded.owner, token = excluded.token, "
+			       "expires = excluded.expires",
+			       1, 5 },
+	[SQL_INCOMING_GET] = { "SELECT owner, token, expires FROM incoming WHERE vm = $1 AND "
+			       "host = $2",
+			       0, 2 },
+	[SQL_INCOMING_DROP] = { "DELETE FROM incoming WHERE vm = $1 AND host = $2", 1, 2 },
+	[SQL_INCOMING_VOID] = { "DELETE FROM incoming WHERE vm = $1 AND owner = $2", 1, 2 },
+	[SQL_INCOMING_PRUNE] = { "DELETE FROM incoming WHERE expires <= $1", 1, 1 },
 	[SQL_LOG_HEAD] = { "SELECT seq, hash FROM release_log WHERE vm = $1 ORDER BY seq DESC "
 			   "LIMIT 1",
 			   0, 1 },
@@ -194,6 +206,7 @@ const char STORE_SCHEMA_SQLITE[] =
 	" version INTEGER NOT NULL CHECK (version >= 0),"
 	" restores INTEGER NOT NULL CHECK (restores >= 0),"
 	" PRIMARY KEY (vm, owner)) STRICT, WITHOUT ROWID;"
+	"CREATE UNIQUE INDEX vms_token ON vms (vm, token) WHERE token > 0;"
 	"CREATE TRIGGER vms_forward BEFORE UPDATE ON vms"
 	" WHEN NEW.token < OLD.token OR NEW.version < OLD.version OR"
 	"  NEW.restores < OLD.restores"
@@ -206,6 +219,15 @@ const char STORE_SCHEMA_SQLITE[] =
 	" BEGIN SELECT RAISE(ABORT, 'the owner of a VM never changes'); END;"
 	"CREATE TRIGGER vms_kept BEFORE DELETE ON vms"
 	" BEGIN SELECT RAISE(ABORT, 'a VM is never forgotten'); END;"
+
+	"CREATE TABLE incoming ("
+	" vm BLOB NOT NULL CHECK (length(vm) = 16),"
+	" host BLOB NOT NULL REFERENCES hosts (id),"
+	" owner TEXT NOT NULL CHECK (length(owner) = 43),"
+	" token INTEGER NOT NULL CHECK (token >= 0),"
+	" expires INTEGER NOT NULL,"
+	" PRIMARY KEY (vm, host)) STRICT, WITHOUT ROWID;"
+	"CREATE INDEX incoming_expires ON incoming (expires);"
 
 	"CREATE TABLE release_log ("
 	" vm BLOB NOT NULL CHECK (length(vm) = 16),"

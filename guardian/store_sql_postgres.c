@@ -125,6 +125,7 @@ const char STORE_SCHEMA_POSTGRES[] =
 	" version bigint NOT NULL CHECK (version >= 0),"
 	" restores bigint NOT NULL CHECK (restores >= 0),"
 	" PRIMARY KEY (vm, owner));"
+	"CREATE UNIQUE INDEX vms_token ON vms (vm, token) WHERE token > 0;"
 	REFUSE("vms_forward", "UPDATE ON vms",
 	       "WHEN (NEW.token < OLD.token OR NEW.version < OLD.version OR"
 	       " NEW.restores < OLD.restores)",
@@ -137,6 +138,15 @@ const char STORE_SCHEMA_POSTGRES[] =
 	       "the owner of a VM never changes")
 	REFUSE("vms_kept", "DELETE ON vms", "", "a VM is never forgotten")
 	NEVER_EMPTIED("vms")
+
+	"CREATE TABLE incoming ("
+	" vm bytea NOT NULL CHECK (length(vm) = 16),"
+	" host bytea NOT NULL REFERENCES hosts (id),"
+	" owner text COLLATE \"C\" NOT NULL CHECK (length(owner) = 43),"
+	" token bigint NOT NULL CHECK (token >= 0),"
+	" expires bigint NOT NULL,"
+	" PRIMARY KEY (vm, host));"
+	"CREATE INDEX incoming_expires ON incoming (expires);"
 
 	"CREATE TABLE release_log ("
 	" vm bytea NOT NULL CHECK (length(vm) = 16),"
@@ -180,10 +190,12 @@ const char *const STORE_POSTGRES_CHECKS[] = {
 	READ_ALL("policies"),
 	READ_ALL("certificates"),
 	READ_ALL("vms"),
+	READ_ALL("incoming"),
 	READ_ALL("release_log"),
 	NO_HOST("nonces", "host"),
 	NO_HOST("certificates", "host"),
 	NO_HOST("vms", "holder"),
+	NO_HOST("incoming", "host"),
 	"SELECT COUNT(*) FROM (SELECT FROM shieldvm_guardian.release_log GROUP BY vm "
 	"HAVING MIN(seq) <> 1 OR MAX(seq) <> COUNT(*)) gaps",
 	NULL,

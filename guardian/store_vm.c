@@ -88,12 +88,76 @@ int store_vm_held(struct store *s, const uint8_t vm[static UUID_BYTES],
 	return 0;
 }
 
+static int take_token(const struct db_value *row, size_t n, void *arg, struct fault *f)
+{
+	if (n != 1 || db_get_integer(&row[0], arg) < 0)
+		return fault_set(f, ERR_FORMAT, "the database holds no number where one must be");
+	return 0;
+}
+
+int store_vm_token(struct store *s, const uint8_t vm[static UUID_BYTES], int64_t *token,
+		   struct fault *f)
+{
+	int rc = STORE_RUN(s, SQL_VM_TOKEN, take_token, token, f, db_blob(vm, UUID_BYTES));
+	return rc < 0 ? rc : 0;
+}
+
 int store_vm_put(struct store *s, const struct store_vm *v, struct fault *f)
 {
 	int rc = STORE_RUN(
 		s, SQL_VM_PUT, NULL, NULL, f, db_blob(v->vm, sizeof(v->vm)), db_text(v->owner),
 		v->held ? db_blob(v->holder, sizeof(v->holder)) : db_null(), db_integer(v->token),
 		db_integer(v->expires), db_integer(v->version), db_integer(v->restores));
+	return rc < 0 ? rc : 0;
+}
+
+int store_incoming_put(struct store *s, const struct store_incoming *i, struct fault *f)
+{
+	int rc = STORE_RUN(s, SQL_INCOMING_PUT, NULL, NULL, f, db_blob(i->vm, sizeof(i->vm)),
+			   db_blob(i->host, sizeof(i->host)), db_text(i->owner),
+			   db_integer(i->token), db_integer(i->expires));
+	return rc < 0 ? rc : 0;
+}
+
+static int take_incoming(const struct db_value *row, size_t n, void *arg, struct fault *f)
+{
+	struct store_incoming *i = arg;
+	if (n != 3 || db_get_text(&row[0], i->owner, sizeof(i->owner)) < 0 ||
+	    db_get_integer(&row[1], &i->token) < 0 || db_get_integer(&row[2], &i->expires) < 0)
+		return fault_set(f, ERR_FORMAT, "the database holds a malformed note");
+	return 0;
+}
+
+int store_incoming_get(struct store *s, const uint8_t vm[static UUID_BYTES],
+		       const uint8_t host[static UUID_BYTES], struct store_incoming *out,
+		       struct fault *f)
+{
+	struct store_incoming i = { .token = 0 };
+	int rc = STORE_RUN(s, SQL_INCOMING_GET, take_incoming, &i, f, db_blob(vm, UUID_BYTES),
+			   db_blob(host, UUID_BYTES));
+	if (rc == 0)
+		return fault_set(f, -ENOENT, "the host does not await this VM");
+	if (rc < 0)
+		return rc;
+	memcpy(i.vm, vm, sizeof(i.vm));
+	memcpy(i.host, host, sizeof(i.host));
+	*out = i;
+	return 0;
+}
+
+int store_incoming_drop(struct store *s, const uint8_t vm[static UUID_BYTES],
+			const uint8_t host[static UUID_BYTES], struct fault *f)
+{
+	int rc = STORE_RUN(s, SQL_INCOMING_DROP, NULL, NULL, f, db_blob(vm, UUID_BYTES),
+			   db_blob(host, UUID_BYTES));
+	return rc < 0 ? rc : 0;
+}
+
+int store_incoming_void(struct store *s, const uint8_t vm[static UUID_BYTES], const char *owner,
+			struct fault *f)
+{
+	int rc = STORE_RUN(s, SQL_INCOMING_VOID, NULL, NULL, f, db_blob(vm, UUID_BYTES),
+			   db_text(owner));
 	return rc < 0 ? rc : 0;
 }
 

@@ -52,12 +52,37 @@ struct store_vm {
 /* -ENOENT. */
 int store_vm_get(struct store *s, const uint8_t vm[static UUID_BYTES], const char *owner,
 		 struct store_vm *out, struct fault *f) MUST_CHECK;
-/* The one whose lease HOLDER has with TOKEN.  -ENOENT. */
+/* The one whose lease HOLDER has with TOKEN, which no other VM with this UUID has.  -ENOENT. */
 int store_vm_held(struct store *s, const uint8_t vm[static UUID_BYTES],
 		  const uint8_t holder[static UUID_BYTES], int64_t token, struct store_vm *out,
 		  struct fault *f) MUST_CHECK;
-/* Add V, or change it.  ERR_STATE if token, version or restores would fall. */
+/* The highest token of all VMs with this UUID, whosoever they are: the next is one more. */
+int store_vm_token(struct store *s, const uint8_t vm[static UUID_BYTES], int64_t *token,
+		   struct fault *f) MUST_CHECK;
+/* Add V, or change it.  -EEXIST if another owner's VM has its token; ERR_STATE if token, version or
+ * restores would fall. */
 int store_vm_put(struct store *s, const struct store_vm *v, struct fault *f) MUST_CHECK;
+
+/*
+ * That HOST awaits VM by a migration and may take the lease with TOKEN over (0: nobody has one),
+ * until it expires.  A host awaits one VM with a UUID: another note takes the place of its first.
+ */
+struct store_incoming {
+	uint8_t vm[UUID_BYTES];
+	uint8_t host[UUID_BYTES];
+	char owner[STORE_OWNER_SIZE];
+	int64_t token, expires;
+};
+int store_incoming_put(struct store *s, const struct store_incoming *i, struct fault *f) MUST_CHECK;
+/* -ENOENT; it may have expired. */
+int store_incoming_get(struct store *s, const uint8_t vm[static UUID_BYTES],
+		       const uint8_t host[static UUID_BYTES], struct store_incoming *out,
+		       struct fault *f) MUST_CHECK;
+/* Drop HOST's note, or all that there are about OWNER's VM; there may be none. */
+int store_incoming_drop(struct store *s, const uint8_t vm[static UUID_BYTES],
+			const uint8_t host[static UUID_BYTES], struct fault *f) MUST_CHECK;
+int store_incoming_void(struct store *s, const uint8_t vm[static UUID_BYTES], const char *owner,
+			struct fault *f) MUST_CHECK;
 
 /*
  * The release log: per VM, numbered from 1 without gaps, never changed (the database itself refuses

@@ -106,6 +106,34 @@ static int start(unsigned n, int64_t version, int64_t now, struct lease_grant *o
 	return lease_start(&g, &ask, now, out, why);
 }
 
+static int64_t taken, taken_until;
+
+/* Host N, which the VM has come to, takes the lease with TOKEN. */
+static int take(unsigned n, int64_t token, int64_t version, int64_t now, struct refusal *why)
+{
+	return lease_take(&g, bed_id(n), VM, token, version, now, &taken, &taken_until, why);
+}
+
+/* Refused, and the lease of OWNER's VM is as it was. */
+#define TAKE_REFUSED(id, ...)                                                                      \
+	do {                                                                                       \
+		struct store_vm was = { 0 }, is = { 0 };                                           \
+		int64_t records = bed_records(VM);                                                 \
+		int had = store_vm_get(g.store, VM, owner_id, &was, NULL);                         \
+		taken = taken_until = 99;                                                          \
+		REFUSES(id, take(__VA_ARGS__, &why));                                              \
+		assert_int_equal(store_vm_get(g.store, VM, owner_id, &is, NULL), had);             \
+		assert_memory_equal(&was, &is, sizeof(is));                                        \
+		assert_int_equal(bed_records(VM), records);                                        \
+		assert_true(taken == 99 && taken_until == 99);                                     \
+	} while (0)
+
+static int await(unsigned n, int64_t now, struct lease_grant *out, struct refusal *why)
+{
+	struct lease_ask ask = ask_of(n, 0);
+	return lease_incoming(&g, &ask, now, out, why);
+}
+
 static int collect(int64_t seq, const char *statement, size_t n, void *arg)
 {
 	(void)seq;
@@ -151,19 +179,19 @@ static void test_a_life_of_a_vm(void **state)
 	DONE(lease_report(&g, bed_id(1), VM, 1, 5, NOW + 200, &expires, &why));
 	REFUSES("vm.version", lease_report(&g, bed_id(1), VM, 1, 4, NOW, &expires, &why));
 
-	/* A migration. */
-	struct lease_ask ask = ask_of(2, 7);
-	REFUSES("lease.lost", lease_handover(&g, bed_id(2), 1, &ask, NOW, &second, &why));
-	REFUSES("lease.lost", lease_handover(&g, bed_id(1), 2, &ask, NOW, &second, &why));
-	ask.version = 4;
-	REFUSES("vm.version", lease_handover(&g, bed_id(1), 1, &ask, NOW, &second, &why));
-	ask.version = 7;
-	ask.owner = stranger;
-	REFUSES("vm.owner", lease_handover(&g, bed_id(1), 1, &ask, NOW, &second, &why));
-	ask.owner = owner;
-	DONE(lease_handover(&g, bed_id(1), 1, &ask, NOW + 210, &second, &why));
-	assert_int_equal(second.token, 2);
-	assert_int_equal(second.spent, 7);
+	/* A migration: the source goes on having the lease until the VM is there. */
+	struct lease_ask ask = ask_of(2, 0);
+	DONE(lease_incoming(&g, &ask, NOW + 200, &second, &why));
+	assert_int_equal(second.token, 1);
+	assert_int_equal(second.expires, 0);
+	assert_int_equal(second.spent, 5);
+	assert_memory_equal(second.health.host, bed_id(2), UUID_BYTES);
+	DONE(lease_report(&g, bed_id(1), VM, 1, 6, NOW + 201, &expires, &why));
+	TAKE_REFUSED("vm.version", 2, 1, 5, NOW + 210);
+	DONE(take(2, 1, 7, NOW + 210, &why));
+	assert_int_equal(taken, 2);
+	assert_int_equal(taken_until, NOW + 210 + LEASE_SECONDS);
+	TAKE_REFUSED("lease.none", 2, 2, 7, NOW + 210);
 	/* The source no longer counts. */
 	REFUSES("lease.lost", lease_report(&g, bed_id(1), VM, 1, 9, NOW, &expires, &why));
 	REFUSES("lease.lost", lease_report(&g, bed_id(1), VM, 2, 9, NOW, &expires, &why));
@@ -185,7 +213,8 @@ static void test_a_life_of_a_vm(void **state)
 	uint8_t other[UUID_BYTES] = { 1 };
 	REFUSES("lease.lost", lease_report(&g, bed_id(1), other, 1, 1, NOW, &expires, &why));
 	REFUSES("lease.lost", lease_stop(&g, bed_id(1), other, 1, 1, NOW, &why));
-	log_is(VM, "release/1/0/1 handover/2/7/2 stop/2/11/2 release/3/11/1 release/4/12/1 ");
+	log_is(VM, "release/1/0/1 incoming/1/5/2 handover/2/7/2 stop/2/11/2 release/3/11/1 "
+		   "release/4/12/1 ");
 	log_is(other, "");
 }
 
@@ -317,14 +346,21 @@ static void test_owners_do_not_share_a_uuid(void **state)
 	ask.owner = stranger;
 	DONE(lease_start(&g, &ask, NOW, &grant, &why));
 	DONE(lease_report(&g, bed_id(1), VM, 1, 50, NOW, &expires, &why));
-	DONE(start(2, 0, NOW, &grant, &why));
-	assert_int_equal(grant.token, 1);
-	assert_int_equal(grant.spent, 0);
-	DONE(lease_report(&g, bed_id(2), VM, 1, 3, NOW, &expires, &why));
+	/* Its token is its own, so that a holder of both is told apart by it. */
+	DONE(start(1, 0, NOW, &grant, &why));
+	assert_int_equal(grant.token, 2);
+	DONE(lease_report(&g, bed_id(1), VM, 2, 1, NOW, &expires, &why));
+	REFUSES("vm.version", lease_report(&g, bed_id(1), VM, 1, 1, NOW, &expires, &why));
+	DONE(lease_stop(&g, bed_id(1), VM, 2, 2, NOW, &why));
+	REFUSES("lease.lost", lease_stop(&g, bed_id(1), VM, 2, 2, NOW, &why));
+	DONE(start(2, 2, NOW, &grant, &why));
+	assert_int_equal(grant.token, 3);
+	assert_int_equal(grant.spent, 2);
+	DONE(lease_report(&g, bed_id(2), VM, 3, 3, NOW, &expires, &why));
 	REFUSES("vm.version", lease_report(&g, bed_id(1), VM, 1, 3, NOW, &expires, &why));
-	DONE(lease_stop(&g, bed_id(2), VM, 1, 4, NOW, &why));
+	DONE(lease_stop(&g, bed_id(2), VM, 3, 4, NOW, &why));
 	DONE(lease_stop(&g, bed_id(1), VM, 1, 51, NOW, &why));
-	log_is(VM, "release/1/0/1 release/1/0/2 stop/1/4/2 stop/1/51/1 ");
+	log_is(VM, "release/1/0/1 release/2/0/1 stop/2/2/1 release/3/2/2 stop/3/4/2 stop/1/51/1 ");
 }
 
 static void test_a_revoked_holder_may_only_end(void **state)
@@ -338,8 +374,8 @@ static void test_a_revoked_holder_may_only_end(void **state)
 	assert_int_equal(expires, NOW + LEASE_SECONDS);
 	/* To a healthy host, or to an end; not to another start. */
 	REFUSES("host.revoked", start(1, 5, NOW + 500, &grant, &why));
-	struct lease_ask ask = ask_of(2, 6);
-	DONE(lease_handover(&g, bed_id(1), 1, &ask, NOW + 501, &grant, &why));
+	DONE(await(2, NOW + 500, &grant, &why));
+	DONE(take(2, 1, 6, NOW + 501, &why));
 	DONE(admin_revoke(&g, ANNA, bed_id(2), NOW, &why));
 	DONE(lease_stop(&g, bed_id(2), VM, 2, 7, NOW + 502, &why));
 	REFUSES("host.revoked", start(2, 7, NOW + 503, &grant, &why));
@@ -434,13 +470,206 @@ static void test_without_a_record_nothing_is_released(void **state)
 	REFUSED(-ENOENT, "", store_vm_get(g.store, VM, owner_id, &v, &f));
 	g.log_key = bed_log_key;
 	DONE(start(1, 0, NOW, &grant, &why));
+	DONE(await(2, NOW, &grant, &why));
 	g.log_key = public;
+	REFUSES("guardian.log", await(1, NOW, &grant, &why));
+	TAKE_REFUSED("guardian.log", 2, 1, 0, NOW);
 	REFUSES("guardian.log", lease_stop(&g, bed_id(1), VM, 1, 1, NOW, &why));
 	REFUSES("guardian.log", lease_takeback(&g, ANNA, VM, owner_id, NOW + LEASE_SECONDS, &why));
 	GOOD(store_vm_get(g.store, VM, owner_id, &v, &f));
 	assert_int_equal(v.held, 1);
 	g.log_key = bed_log_key;
-	log_is(VM, "release/1/0/1 ");
+	DONE(take(2, 1, 0, NOW, &why));
+	log_is(VM, "release/1/0/1 incoming/1/0/2 handover/2/0/2 ");
+}
+
+/* Who may await a VM: the same hosts that may start it. */
+static void test_only_a_good_certificate_awaits(void **state)
+{
+	(void)state;
+	int64_t generation;
+	struct lease_grant grant = { .token = 99 };
+	struct lease_ask ask = ask_of(3, 0);
+	REFUSES("certificate.assurance", lease_incoming(&g, &ask, NOW, &grant, &why));
+	ask = ask_of(2, 0);
+	ask.worker[1]++;
+	REFUSES("certificate.worker", lease_incoming(&g, &ask, NOW, &grant, &why));
+	REFUSES("certificate.expired", await(2, NOW + HEALTHCERT_LIFETIME, &grant, &why));
+	TAKE_REFUSED("lease.none", 2, 0, 0, NOW);
+	DONE(admin_policy(&g, ANNA, "{}", 2, 1, NOW, &generation, &why));
+	REFUSES("certificate.floor", await(2, NOW, &grant, &why));
+	DONE(admin_revoke(&g, ANNA, bed_id(2), NOW, &why));
+	REFUSES("host.revoked", await(2, NOW, &grant, &why));
+	assert_int_equal(grant.token, 99);
+	TAKE_REFUSED("host.revoked", 2, 0, 0, NOW);
+	TAKE_REFUSED("lease.none", 1, 0, 0, NOW);
+	assert_int_equal(bed_records(VM), 0);
+}
+
+static void test_a_lease_is_taken_by_who_awaits_it(void **state)
+{
+	(void)state;
+	struct lease_grant grant;
+	int64_t expires = 0;
+	DONE(start(1, 0, NOW, &grant, &why));
+	/* Nobody awaits it; and nobody else's note is his. */
+	TAKE_REFUSED("lease.none", 2, 1, 0, NOW);
+	DONE(await(2, NOW, &grant, &why));
+	TAKE_REFUSED("lease.none", 3, 1, 0, NOW);
+	TAKE_REFUSED("lease.none", 1, 1, 0, NOW);
+	TAKE_REFUSED("host.unknown", 9, 1, 0, NOW);
+	TAKE_REFUSED("lease.lost", 2, 2, 0, NOW);
+	TAKE_REFUSED("lease.lost", 2, 0, 0, NOW);
+	/* It has its time; a new note a new one. */
+	TAKE_REFUSED("lease.none", 2, 1, 0, NOW + LEASE_INCOMING_SECONDS);
+	DONE(guardian_tend(&g, NOW + LEASE_INCOMING_SECONDS, &why));
+	certify(2, 1, NOW + LEASE_INCOMING_SECONDS);
+	DONE(await(2, NOW + LEASE_INCOMING_SECONDS, &grant, &why));
+	assert_int_equal(grant.token, 1);
+	DONE(take(2, 1, 3, NOW + 2 * LEASE_INCOMING_SECONDS - 1, &why));
+	assert_int_equal(taken, 2);
+	REFUSES("lease.lost", lease_report(&g, bed_id(1), VM, 1, 3, NOW, &expires, &why));
+	REFUSES("lease.lost", lease_stop(&g, bed_id(1), VM, 1, 3, NOW, &why));
+	log_is(VM, "release/1/0/1 incoming/1/0/2 incoming/1/0/2 handover/2/3/2 ");
+}
+
+/* Of two that await a VM one has it in the end, and its lease is one at each time. */
+static void test_two_await_and_one_takes(void **state)
+{
+	(void)state;
+	struct lease_grant grant;
+	struct store_vm v;
+	DONE(start(1, 0, NOW, &grant, &why));
+	DONE(await(2, NOW, &grant, &why));
+	/* The holder itself may await it: it comes back from elsewhere. */
+	DONE(await(1, NOW, &grant, &why));
+	DONE(take(2, 1, 0, NOW, &why));
+	TAKE_REFUSED("lease.lost", 1, 1, 0, NOW);
+	TAKE_REFUSED("lease.lost", 1, 2, 0, NOW);
+	DONE(lease_stop(&g, bed_id(2), VM, 2, 0, NOW, &why));
+	TAKE_REFUSED("lease.none", 1, 0, 0, NOW);
+	TAKE_REFUSED("lease.none", 1, 2, 0, NOW);
+	GOOD(store_vm_get(g.store, VM, owner_id, &v, &f));
+	assert_int_equal(v.held, 0);
+	assert_int_equal(v.token, 2);
+}
+
+/* What happens to the source's lease in between ends what was to come from it. */
+static void test_what_ends_a_lease_ends_what_awaits_it(void **state)
+{
+	(void)state;
+	struct lease_grant grant;
+	int64_t late = NOW + LEASE_SECONDS;
+	/* The source starts the VM anew. */
+	DONE(start(1, 0, NOW, &grant, &why));
+	DONE(await(2, NOW, &grant, &why));
+	DONE(start(1, 0, NOW, &grant, &why));
+	TAKE_REFUSED("lease.lost", 2, 1, 0, NOW);
+	TAKE_REFUSED("lease.lost", 2, 2, 0, NOW);
+	/* It stops. */
+	DONE(await(2, NOW, &grant, &why));
+	DONE(lease_stop(&g, bed_id(1), VM, 2, 0, NOW, &why));
+	TAKE_REFUSED("lease.none", 2, 2, 0, NOW);
+	TAKE_REFUSED("lease.none", 2, 0, 0, NOW);
+	/* ... and another host starts it. */
+	DONE(start(1, 0, NOW, &grant, &why));
+	TAKE_REFUSED("lease.none", 2, 2, 0, NOW);
+	/* It is taken back. */
+	DONE(await(2, NOW, &grant, &why));
+	DONE(lease_takeback(&g, ANNA, VM, owner_id, late, &why));
+	TAKE_REFUSED("lease.none", 2, 3, 0, late);
+	TAKE_REFUSED("lease.none", 2, 0, 0, late);
+	log_is(VM, "release/1/0/1 incoming/1/0/2 release/2/0/1 incoming/2/0/2 stop/2/0/1 "
+		   "release/3/0/1 incoming/3/0/2 takeback/3/0/1/anna ");
+}
+
+/* A VM that nobody has leased: its source did not need the guardian. */
+static void test_what_nobody_has_is_taken_too(void **state)
+{
+	(void)state;
+	struct lease_grant grant = { .token = 99, .expires = 99, .spent = 99 };
+	DONE(await(2, NOW, &grant, &why));
+	assert_true(grant.token == 0 && grant.expires == 0 && grant.spent == 0);
+	DONE(start(1, 0, NOW, &grant, &why));
+	TAKE_REFUSED("lease.lost", 2, 0, 0, NOW);
+	TAKE_REFUSED("lease.lost", 2, 1, 0, NOW);
+	DONE(lease_stop(&g, bed_id(1), VM, 1, 4, NOW, &why));
+	TAKE_REFUSED("lease.none", 2, 0, 4, NOW);
+	DONE(await(2, NOW, &grant, &why));
+	assert_true(grant.token == 0 && grant.spent == 4);
+	DONE(take(2, 0, 9, NOW, &why));
+	assert_int_equal(taken, 2);
+	REFUSES("lease.held", start(1, 9, NOW, &grant, &why));
+	log_is(VM, "incoming/0/0/2 release/1/0/1 stop/1/4/1 incoming/0/4/2 handover/2/9/2 ");
+}
+
+/* A host awaits one VM with a UUID, the one that it named last. */
+static void test_the_owner_of_what_is_awaited(void **state)
+{
+	(void)state;
+	struct lease_grant grant;
+	struct store_vm v;
+	char stranger_id[JWK_THUMBPRINT_SIZE];
+	struct lease_ask ask = ask_of(2, 0);
+	GOOD(jwk_thumbprint(stranger, stranger_id));
+	DONE(start(1, 0, NOW, &grant, &why));
+	DONE(await(2, NOW, &grant, &why));
+	ask.owner = stranger;
+	DONE(lease_incoming(&g, &ask, NOW, &grant, &why));
+	assert_int_equal(grant.token, 0);
+	TAKE_REFUSED("lease.lost", 2, 1, 0, NOW);
+	DONE(take(2, 0, 0, NOW, &why));
+	assert_int_equal(taken, 2);
+	GOOD(store_vm_get(g.store, VM, stranger_id, &v, &f));
+	assert_int_equal(v.held, 1);
+	GOOD(store_vm_get(g.store, VM, owner_id, &v, &f));
+	assert_true(v.held == 1 && v.token == 1 && v.holder[0] == 1);
+}
+
+/* The note was asked for by the host's old TPM. */
+static void test_a_replaced_host_awaits_nothing(void **state)
+{
+	(void)state;
+	uint8_t print[STORE_FINGERPRINT_BYTES];
+	struct lease_grant grant;
+	CLEANUP_STORE_HOST struct store_host next, row;
+	store_host_init(&row);
+	DONE(start(1, 0, NOW, &grant, &why));
+	DONE(await(2, NOW, &grant, &why));
+	bed_host(&next, 2);
+	next.ek_id[31] = 7;
+	GOOD(buf_addf(&next.ak_pub, " new"));
+	DONE(admin_replace(&g, ANNA, bed_id(2), NOW + 10, &why));
+	TAKE_REFUSED("host.replacing", 2, 1, 0, NOW + 10);
+	GOOD_TX(g.store, store_host_add(g.store, &next, &f));
+	TAKE_REFUSED("host.pending", 2, 1, 0, NOW + 10);
+	GOOD(store_host_get(g.store, bed_id(2), &row, &f));
+	GOOD(store_host_fingerprint(&row, print));
+	DONE(admin_approve(&g, ANNA, bed_id(2), print, NOW + 10, &why));
+	TAKE_REFUSED("lease.none", 2, 1, 0, NOW + 10);
+}
+
+static void test_versions_do_not_leap(void **state)
+{
+	(void)state;
+	struct lease_grant grant;
+	int64_t expires = 0, at = LEASE_VERSION_STEP;
+	DONE(start(1, 0, NOW, &grant, &why));
+	REFUSES("vm.version", lease_report(&g, bed_id(1), VM, 1, INT64_MAX, NOW, &expires, &why));
+	REFUSES("vm.version", lease_report(&g, bed_id(1), VM, 1, at + 1, NOW, &expires, &why));
+	REFUSES("vm.version", lease_stop(&g, bed_id(1), VM, 1, at + 1, NOW, &why));
+	DONE(await(2, NOW, &grant, &why));
+	TAKE_REFUSED("vm.version", 2, 1, at + 1, NOW);
+	DONE(lease_report(&g, bed_id(1), VM, 1, at, NOW, &expires, &why));
+	DONE(take(2, 1, 2 * at, NOW, &why));
+	/* As if it had been done often enough. */
+	struct store_vm v;
+	GOOD(store_vm_get(g.store, VM, owner_id, &v, &f));
+	v.version = LEASE_VERSION_MAX - 2;
+	GOOD_TX(g.store, store_vm_put(g.store, &v, &f));
+	REFUSES("vm.version",
+		lease_report(&g, bed_id(2), VM, 2, LEASE_VERSION_MAX, NOW, &expires, &why));
+	DONE(lease_report(&g, bed_id(2), VM, 2, LEASE_VERSION_MAX - 1, NOW, &expires, &why));
 }
 
 #define VMS 30
@@ -522,6 +751,54 @@ static void test_two_guardians_never_give_two_leases(void **state)
 	}
 }
 
+/* Take each of the VMs on host N; the number that did.  A child's. */
+static int take_all(unsigned n)
+{
+	int won = 0;
+	if (store_open(path, &g.store, NULL) < 0)
+		return 255;
+	for (uint8_t i = 0; i < VMS; i++) {
+		struct refusal why = { 0 };
+		uint8_t vm[UUID_BYTES];
+		vm_id(i, vm);
+		if (lease_take(&g, bed_id(n), vm, 0, 0, NOW, &taken, &taken_until, &why) >= 0)
+			won++;
+		else if (strcmp(why.id, "lease.lost") != 0)
+			return 255;
+	}
+	return won;
+}
+
+static void test_two_guardians_never_have_one_lease_taken_twice(void **state)
+{
+	(void)state;
+	int status[2];
+	pid_t pids[2];
+	for (uint8_t i = 0; i < VMS; i++) {
+		for (unsigned n = 1; n <= 2; n++) {
+			struct lease_grant grant;
+			struct lease_ask ask = ask_of(n, 0);
+			vm_id(i, ask.vm);
+			DONE(lease_incoming(&g, &ask, NOW, &grant, &why));
+		}
+	}
+	store_close(g.store);
+	g.store = NULL;
+	for (unsigned i = 0; i < 2; i++)
+		pids[i] = child(take_all, i + 1);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(waitpid(pids[i], &status[i], 0), pids[i]);
+		assert_true(WIFEXITED(status[i]) && WEXITSTATUS(status[i]) != 255);
+	}
+	assert_int_equal(WEXITSTATUS(status[0]) + WEXITSTATUS(status[1]), VMS);
+	g.store = bed_open();
+	for (uint8_t i = 0; i < VMS; i++) {
+		uint8_t vm[UUID_BYTES];
+		vm_id(i, vm);
+		assert_int_equal(bed_records(vm), 3);
+	}
+}
+
 static int count_tokens(const struct ledger_record *r, void *arg)
 {
 	int64_t *last = arg;
@@ -593,7 +870,22 @@ static int start_when_full(void)
 		return 5;
 	if (lease_start(&g, &ask, NOW, &grant, &then) < 0 || grant.token != 1)
 		return 6;
-	return bed_records(VM) == 1 ? 0 : 7;
+	if (bed_records(VM) != 1)
+		return 7;
+	/* And so of taking it over. */
+	why = then = (struct refusal){ 0 };
+	if (await(2, NOW, &grant, &then) < 0)
+		return 8;
+	limit.rlim_cur = 0;
+	taken = 99;
+	if (setrlimit(RLIMIT_FSIZE, &limit) < 0 || take(2, 1, 0, NOW, &why) >= 0 ||
+	    strcmp(why.id, "guardian.store") != 0 || taken != 99)
+		return 9;
+	limit.rlim_cur = lifted;
+	if (setrlimit(RLIMIT_FSIZE, &limit) < 0 ||
+	    store_vm_get(g.store, VM, owner_id, &v, NULL) < 0 || v.token != 1)
+		return 10;
+	return take(2, 1, 0, NOW, &then) < 0 || taken != 2;
 }
 
 static void test_a_full_or_locked_database_releases_nothing(void **state)
@@ -621,9 +913,19 @@ static void test_a_full_or_locked_database_releases_nothing(void **state)
 	assert_int_equal(grant.token, 99);
 	store_close(other);
 	why = (struct refusal){ 0 };
-	assert_int_equal(start(1, 0, NOW, &grant, &why), 0);
-	assert_int_equal(grant.token, 2);
-	log_is(VM, "release/1/0/1 release/2/0/1 ");
+	assert_int_equal(start(2, 0, NOW, &grant, &why), 0);
+	assert_int_equal(grant.token, 3);
+	assert_int_equal(await(1, NOW, &grant, &why), 0);
+	other = bed_open();
+	GOOD(store_begin(other, &f));
+	why = (struct refusal){ 0 };
+	assert_int_equal(take(1, 3, 0, NOW, &why), -EBUSY);
+	assert_string_equal(why.id, "guardian.store");
+	store_close(other);
+	why = (struct refusal){ 0 };
+	assert_int_equal(take(1, 3, 0, NOW, &why), 0);
+	log_is(VM, "release/1/0/1 incoming/1/0/2 handover/2/0/2 release/3/0/2 incoming/3/0/1 "
+		   "handover/4/0/1 ");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, done)
@@ -639,6 +941,15 @@ int main(void)
 		TEST(test_a_revoked_holder_may_only_end),
 		TEST(test_an_expired_lease_is_taken_back_by_a_word),
 		TEST(test_older_state_takes_a_ticket),
+		TEST(test_only_a_good_certificate_awaits),
+		TEST(test_a_lease_is_taken_by_who_awaits_it),
+		TEST(test_two_await_and_one_takes),
+		TEST(test_what_ends_a_lease_ends_what_awaits_it),
+		TEST(test_what_nobody_has_is_taken_too),
+		TEST(test_the_owner_of_what_is_awaited),
+		TEST(test_a_replaced_host_awaits_nothing),
+		TEST(test_versions_do_not_leap),
+		TEST(test_two_guardians_never_have_one_lease_taken_twice),
 		TEST(test_without_a_record_nothing_is_released),
 		TEST(test_a_full_or_locked_database_releases_nothing),
 		TEST(test_two_guardians_never_give_two_leases),

@@ -14,11 +14,12 @@
 #include "guardian/release.h"
 #include "tests/unit/attest/swtpm_bed.h"
 
+#define URL "https://guardian.test:8787#bkgHgBeI1XZHoEIQYDnPz5uK7NqLzKz5uCwv7p8h3gU"
 static const uint8_t VM[UUID_BYTES] = { 0xde, 0xad };
 static struct jwk *owner, *guardian_key, *bound_key, *worker_key, *other_key;
 static struct ecdh guardian_ecdh;
 static struct vm_key vm_key;
-static struct buf protector, certificate;
+static struct buf protector, certificate, copy;
 static uint8_t worker[RAWKEY_P256_POINT];
 
 static void set_point(const struct jwk *k, uint8_t point[static RAWKEY_P256_POINT])
@@ -62,6 +63,7 @@ static int make(void **state)
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (jwk_new(keys[i], NULL) < 0)
 			return -1;
+	copy = BUF_INIT(KEYRELEASE_INNER_BYTES);
 	if (ecdh_from_jwk(guardian_key, &guardian_ecdh) < 0)
 		return -1;
 	set_point(worker_key, worker);
@@ -77,6 +79,7 @@ static int done(void **state)
 		jwk_free(keys[i]);
 	buf_done(&protector);
 	buf_done(&certificate);
+	buf_done(&copy);
 	return guardian_done(state);
 }
 
@@ -118,7 +121,7 @@ static void test_the_worker_gets_the_key(void **state)
 	CLEANUP_BUF struct buf inner = BUF_INIT(KEYRELEASE_INNER_BYTES);
 	approve_software_host();
 	struct release_ask ask = ask_of(bed_id(1));
-	DONE(release_key(&g, &guardian_ecdh, &ask, NOW, &sealed, &grant, &why));
+	DONE(release_key(&g, &guardian_ecdh, &ask, NOW, &sealed, &copy, &grant, &why));
 	assert_int_equal(bed_records(VM), 1);
 	set_point(bound_key, host);
 	GOOD(ecdh_from_jwk(bound_key, &bound));
@@ -130,6 +133,8 @@ static void test_the_worker_gets_the_key(void **state)
 	assert_int_equal(got.expires, NOW + LEASE_SECONDS);
 	assert_int_equal(got.spent, 0);
 	assert_int_equal(grant.token, 1);
+	/* The owner permits no start without a guardian. */
+	assert_int_equal(copy.len, 0);
 }
 
 /* Refused as ID; nothing is released, and nothing on record. */
@@ -137,8 +142,9 @@ static void refused(const char *id, const struct release_ask *ask, int64_t now)
 {
 	struct lease_grant grant = { .token = 99 };
 	CLEANUP_BUF struct buf sealed = BUF_INIT(KEYRELEASE_BYTES);
-	REFUSES(id, release_key(&g, &guardian_ecdh, ask, now, &sealed, &grant, &why));
+	REFUSES(id, release_key(&g, &guardian_ecdh, ask, now, &sealed, &copy, &grant, &why));
 	assert_int_equal(sealed.len, 0);
+	assert_int_equal(copy.len, 0);
 	assert_int_equal(grant.token, 99);
 	assert_int_equal(bed_records(VM), 0);
 }
@@ -190,7 +196,80 @@ static void test_without_a_record_no_key_leaves(void **state)
 	g.log_key = public;
 	refused("guardian.log", &ask, NOW);
 	g.log_key = bed_log_key;
-	DONE(release_key(&g, &guardian_ecdh, &ask, NOW, &sealed, &grant, &why));
+	DONE(release_key(&g, &guardian_ecdh, &ask, NOW, &sealed, &copy, &grant, &why));
+}
+
+/* The owner's choices in a protector that names the guardian. */
+static void make_guarded(enum healthcert_assurance least, uint32_t offline)
+{
+	struct protector_facts facts = {
+		.level = LEVEL_SHIELDED, .tpm_id = { 3 }, .least = least, .offline = offline
+	};
+	struct protector_guards guards = { .n = 1, .keys = { guardian_key }, .urls = { URL } };
+	memcpy(facts.vm, VM, sizeof(VM));
+	buf_done(&protector);
+	protector = BUF_INIT(PROTECTOR_TEXT_MAX);
+	GOOD(protector_make(&facts, &vm_key, owner, NULL, 0, &guards, &protector, &f));
+}
+
+static void test_a_copy_for_starts_without_a_guardian(void **state)
+{
+	(void)state;
+	struct lease_grant grant;
+	struct keyrelease got = { .token = 0 };
+	struct ecdh bound;
+	uint8_t host[RAWKEY_P256_POINT];
+	CLEANUP_BUF struct buf sealed = BUF_INIT(KEYRELEASE_BYTES);
+	approve_software_host();
+	make_guarded(HEALTHCERT_TPM, 3);
+	struct release_ask ask = ask_of(bed_id(1));
+	DONE(release_key(&g, &guardian_ecdh, &ask, NOW, &sealed, &copy, &grant, &why));
+	set_point(bound_key, host);
+	GOOD(ecdh_from_jwk(bound_key, &bound));
+	GOOD(keyrelease_open_copy(&bound, host, &ask.about, copy.data, copy.len, &got, &f));
+	assert_memory_equal(got.key.bytes, vm_key.bytes, KEY_BYTES);
+	assert_int_equal(got.token, 1);
+	/* Whoever only awaits the VM has no lease, and starts nothing by itself. */
+	buf_clear(&copy);
+	buf_clear(&sealed);
+	ask.incoming = 1;
+	DONE(release_key(&g, &guardian_ecdh, &ask, NOW, &sealed, &copy, &grant, &why));
+	assert_int_equal(sealed.len, KEYRELEASE_BYTES);
+	assert_int_equal(copy.len, 0);
+	assert_int_equal(grant.token, 1);
+	assert_int_equal(grant.expires, 0);
+}
+
+static void test_the_owner_says_which_assurance_is_enough(void **state)
+{
+	(void)state;
+	struct lease_grant grant;
+	struct certify_verdict v = { .healthy = 1 };
+	CLEANUP_BUF struct buf sealed = BUF_INIT(KEYRELEASE_BYTES);
+	CLEANUP_STORE_HOST struct store_host h;
+	uint8_t print[STORE_FINGERPRINT_BYTES];
+	store_host_init(&h);
+	h.mode = STORE_MODE_HOSTKEY;
+	memcpy(h.id, bed_id(6), UUID_BYTES);
+	strcpy(h.name, "keyed");
+	GOOD(jwk_public_text(bound_key, &h.host_key));
+	GOOD_TX(g.store, store_host_add(g.store, &h, &f));
+	GOOD(store_host_fingerprint(&h, print));
+	DONE(admin_approve(&g, ANNA, bed_id(6), print, NOW, &why));
+	memcpy(v.x, jwk_x(bound_key), 32);
+	memcpy(v.y, jwk_y(bound_key), 32);
+	memcpy(v.worker, worker, sizeof(worker));
+	certify(bed_id(6), &v, NOW);
+	make_guarded(HEALTHCERT_TPM, 0);
+	for (int incoming = 0; incoming < 2; incoming++) {
+		struct release_ask ask = ask_of(bed_id(6));
+		ask.incoming = incoming;
+		refused("certificate.assurance", &ask, NOW);
+	}
+	make_guarded(HEALTHCERT_HOSTKEY, 0);
+	struct release_ask ask = ask_of(bed_id(6));
+	DONE(release_key(&g, &guardian_ecdh, &ask, NOW, &sealed, &copy, &grant, &why));
+	assert_int_equal(copy.len, 0);
 }
 
 static int failing(void *arg, const uint8_t *x, const uint8_t *y, uint8_t *z)
@@ -210,15 +289,17 @@ static void test_a_failure_behind_the_record(void **state)
 	approve_software_host();
 	struct release_ask ask = ask_of(bed_id(1));
 	broken.derive = failing;
-	REFUSES("protector.unwrap", release_key(&g, &broken, &ask, NOW, &sealed, &grant, &why));
+	REFUSES("protector.unwrap",
+		release_key(&g, &broken, &ask, NOW, &sealed, &copy, &grant, &why));
 	assert_int_equal(sealed.len, 0);
+	assert_int_equal(copy.len, 0);
 	assert_int_equal(grant.token, 99);
 	/* The record says more than was done, never less; and the host may ask again. */
 	assert_int_equal(bed_records(VM), 1);
 	GOOD(jwk_thumbprint(owner, owner_id));
 	GOOD(store_vm_get(g.store, VM, owner_id, &v, &f));
 	assert_int_equal(v.held, 1);
-	DONE(release_key(&g, &guardian_ecdh, &ask, NOW, &sealed, &grant, &why));
+	DONE(release_key(&g, &guardian_ecdh, &ask, NOW, &sealed, &copy, &grant, &why));
 	assert_int_equal(grant.token, 2);
 	assert_int_equal(bed_records(VM), 2);
 }
@@ -334,7 +415,7 @@ static void test_the_whole_way_with_a_tpm(void **state)
 	assert_int_equal(cert.assurance, HEALTHCERT_TPM);
 
 	struct release_ask ask = ask_of(bed_id(5));
-	DONE(release_key(&g, &guardian_ecdh, &ask, now, &sealed, &grant, &why));
+	DONE(release_key(&g, &guardian_ecdh, &ask, now, &sealed, &copy, &grant, &why));
 	struct tpm_ecdh arg = { tpm, &proof };
 	struct ecdh bound = { .derive = derive, .arg = &arg }, mine;
 	uint8_t host[RAWKEY_P256_POINT] = { 4 };
@@ -363,9 +444,13 @@ static void test_the_whole_way_with_a_tpm(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_the_worker_gets_the_key),	   TEST(test_refusals_release_nothing),
-		TEST(test_without_a_record_no_key_leaves), TEST(test_a_failure_behind_the_record),
+		TEST(test_the_worker_gets_the_key),
+		TEST(test_refusals_release_nothing),
+		TEST(test_without_a_record_no_key_leaves),
+		TEST(test_a_failure_behind_the_record),
 		TEST(test_the_whole_way_with_a_tpm),
+		TEST(test_a_copy_for_starts_without_a_guardian),
+		TEST(test_the_owner_says_which_assurance_is_enough),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -147,10 +147,11 @@ static void refused(unsigned want, const char *id, int64_t records)
 
 /* A request as a host makes it. */
 struct said {
-	unsigned id, to;      /* hosts; TO 0: a release, not a handover */
+	unsigned id;
 	unsigned certificate; /* whose */
 	unsigned request;
-	int64_t token, version;
+	int incoming;
+	int64_t version;
 	const char *ticket;
 };
 
@@ -161,12 +162,9 @@ static void ask(const uint8_t *peer, const struct said *s, int64_t now)
 	CLEANUP_BUF struct buf b = BUF_INIT(1 << 20);
 	memcpy(request, &s->request, sizeof(s->request));
 	GOOD(buf_addf(&b, "{\"id\":\"%02x000000-0000-0000-0000-000000000000\"", s->id));
-	if (s->to)
-		GOOD(buf_addf(
-			&b, ",\"to\":\"%02x000000-0000-0000-0000-000000000000\",\"token\":%" PRId64,
-			s->to, s->token));
-	GOOD(buf_addf(&b, ",\"vm\":\"" VM_ID "\",\"version\":%" PRId64 ",\"request\":\"",
-		      s->version));
+	GOOD(buf_addf(
+		&b, ",\"vm\":\"" VM_ID "\",\"incoming\":%s,\"version\":%" PRId64 ",\"request\":\"",
+		s->incoming ? "true" : "false", s->version));
 	GOOD(strict_b64_put(&b, request, sizeof(request)));
 	GOOD(buf_addf(&b, "\",\"worker\":\""));
 	GOOD(strict_b64_put(&b, worker, sizeof(worker)));
@@ -177,7 +175,7 @@ static void ask(const uint8_t *peer, const struct said *s, int64_t now)
 	if (s->ticket)
 		GOOD(buf_addf(&b, "\",\"ticket\":\"%s", s->ticket));
 	GOOD(buf_addf(&b, "\"}"));
-	post(peer, s->to ? "/v1/lease/handover" : "/v1/release", buf_cstr(&b), now);
+	post(peer, "/v1/release", buf_cstr(&b), now);
 }
 
 /* Host N asks for the key, from VERSION, as its request number REQUEST. */
@@ -198,6 +196,7 @@ static void tell(unsigned n, const char *where, int64_t token, int64_t version, 
 }
 #define REPORT "/v1/lease/report"
 #define STOP   "/v1/lease/stop"
+#define TAKE   "/v1/lease/take"
 
 static void test_a_key_and_its_lease(void **state)
 {
@@ -314,8 +313,8 @@ static void test_a_request_is_made_once(void **state)
 	well();
 	start(1, 1, 0, NOW);
 	refused(409, "request.used", 1);
-	/* Another host's ids are its own; a handover's and a release's are not. */
-	struct said s = { .id = 1, .to = 2, .certificate = 2, .request = 1, .token = 1 };
+	/* Another host's ids are its own; those of starts and of VMs to come are not. */
+	struct said s = { .id = 1, .certificate = 1, .request = 1, .incoming = 1 };
 	ask(PEER[1], &s, NOW);
 	refused(409, "request.used", 1);
 	start(2, 1, 0, NOW);
@@ -341,9 +340,7 @@ static void test_a_host_is_released_so_much(void **state)
 	}
 	start(1, 99, 0, now);
 	refused(429, "request.rate", RELEASE_PER_HOST);
-	struct said s = {
-		.id = 1, .to = 2, .certificate = 2, .request = 98, .token = RELEASE_PER_HOST
-	};
+	struct said s = { .id = 1, .certificate = 1, .request = 98, .incoming = 1 };
 	ask(PEER[1], &s, now);
 	refused(429, "request.rate", RELEASE_PER_HOST);
 	start(1, 99, 0, now + RELEASE_SECONDS - 1);
@@ -359,49 +356,73 @@ static void test_a_host_is_released_so_much(void **state)
 	well();
 }
 
-static void test_a_handover(void **state)
+static void test_a_vm_comes(void **state)
 {
 	(void)state;
-	struct said s = {
-		.id = 1, .to = 2, .certificate = 2, .request = 10, .token = 1, .version = 5
-	};
-	ask(PEER[1], &s, NOW);
-	refused(409, "lease.lost", 0);
+	struct said s = { .id = 2, .certificate = 2, .request = 10, .incoming = 1 };
+	tell(2, TAKE, 1, 0, NOW);
+	refused(409, "lease.none", 0);
 	start(1, 1, 0, NOW);
 	well();
-	/* Who does not hold it hands nothing over. */
-	s.id = 2, s.to = 1, s.certificate = 1;
-	ask(PEER[2], &s, NOW);
-	refused(409, "lease.lost", 1);
-	s.id = 1, s.to = 2, s.certificate = 2, s.request = 11;
-	ask(PEER[2], &s, NOW);
+	tell(1, REPORT, 1, 5, NOW);
+	tell(2, TAKE, 1, 5, NOW);
+	refused(409, "lease.none", 1);
+	/* Who may await it. */
+	ask(PEER[1], &s, NOW);
 	refused(403, "host.certificate", 1);
 	s.certificate = 1;
-	ask(PEER[1], &s, NOW);
+	ask(PEER[2], &s, NOW);
 	refused(403, "certificate.host", 1);
-	s.certificate = 2, s.request = 12, s.token = 2;
-	ask(PEER[1], &s, NOW);
-	refused(409, "lease.lost", 1);
-	s.request = 13, s.token = 1;
+	s.certificate = 2, s.request = 12, s.ticket = "x";
+	ask(PEER[2], &s, NOW);
+	refused(400, "request.format", 1);
+	s.ticket = NULL;
 	make_protector(other_key);
-	ask(PEER[1], &s, NOW);
+	ask(PEER[2], &s, NOW);
 	refused(403, "protector.recipient", 1);
 	make_protector(guardian_key);
-	s.request = 14;
-	ask(PEER[1], &s, NOW);
+	s.request = 13;
+	ask(PEER[2], &s, NOW);
 	well();
-	assert_int_equal(json_object_size(got), 3);
-	assert_int_equal(number_of("token"), 2);
+	assert_int_equal(json_object_size(got), 4);
+	assert_true(*text_of("key"));
+	assert_int_equal(number_of("token"), 1);
+	assert_int_equal(number_of("expires"), 0);
 	assert_int_equal(number_of("spent"), 5);
 	assert_int_equal(bed_records(vm), 2);
+	/* The lease is the source's until it is taken. */
 	tell(1, REPORT, 1, 6, NOW);
+	well();
+	tell(2, REPORT, 1, 6, NOW);
 	refused(409, "lease.lost", 2);
+	post(PEER[1], TAKE,
+	     "{\"id\":\"" HOST(2) "\",\"vm\":\"" VM_ID "\",\"token\":1,\"version\":6}", NOW);
+	refused(403, "host.certificate", 2);
+	tell(1, TAKE, 1, 6, NOW);
+	refused(409, "lease.none", 2);
+	tell(2, TAKE, 3, 6, NOW);
+	refused(409, "lease.lost", 2);
+	tell(2, TAKE, 1, 5, NOW);
+	refused(403, "vm.version", 2);
+	tell(2, TAKE, 1, 6, NOW);
+	well();
+	assert_int_equal(json_object_size(got), 2);
+	assert_int_equal(number_of("token"), 2);
+	assert_int_equal(number_of("expires"), NOW + LEASE_SECONDS);
+	assert_int_equal(bed_records(vm), 3);
+	tell(1, REPORT, 1, 6, NOW);
+	refused(409, "lease.lost", 3);
 	tell(2, REPORT, 2, 6, NOW);
 	well();
-	/* The new holder gets the key as any other. */
-	start(2, 1, 6, NOW);
+	/* Whoever was revoked meanwhile takes nothing. */
+	s = (struct said){ .id = 1, .certificate = 1, .request = 20, .incoming = 1 };
+	ask(PEER[1], &s, NOW);
 	well();
-	assert_int_equal(number_of("token"), 3);
+	DONE(admin_revoke(&g, ANNA, bed_id(1), NOW, &why));
+	tell(1, TAKE, 2, 6, NOW);
+	refused(403, "host.revoked", 4);
+	tell(2, REPORT, 2, 6, NOW);
+	well();
 }
 
 static void sign(const char *typ, const struct buf *said, struct buf *jws)
@@ -504,7 +525,7 @@ static void check_members(const char *where, const uint8_t *peer, const char *co
 static void test_malformed(void **state)
 {
 	(void)state;
-	static const char *const PATHS[] = { "/v1/release", "/v1/lease/handover", REPORT, STOP,
+	static const char *const PATHS[] = { "/v1/release", TAKE, REPORT, STOP,
 					     "/v1/lease/takeback" };
 	static const char *const JUNK[] = {
 		"", "x", "[]", "{}", "{\"id\":1}", "{\"id\":\"x\"} {}"
@@ -531,9 +552,8 @@ static void test_malformed(void **state)
 				 ERR_USAGE);
 	}
 	CHECK_MEMBERS("/v1/release", PEER[1], "id", "vm", "request", "worker", "version",
-		      "certificate", "protector", "ticket");
-	CHECK_MEMBERS("/v1/lease/handover", PEER[1], "id", "token", "to", "vm", "request", "worker",
-		      "version", "certificate", "protector");
+		      "incoming", "certificate", "protector", "ticket");
+	CHECK_MEMBERS(TAKE, PEER[1], "id", "vm", "token", "version");
 	CHECK_MEMBERS(REPORT, PEER[1], "id", "vm", "token", "version");
 	CHECK_MEMBERS(STOP, PEER[1], "id", "vm", "token", "version");
 	CHECK_MEMBERS("/v1/lease/takeback", ANNA, "vm", "owner");
@@ -563,7 +583,7 @@ int main(void)
 		TEST(test_who_may_ask),
 		TEST(test_a_request_is_made_once),
 		TEST(test_a_host_is_released_so_much),
-		TEST(test_a_handover),
+		TEST(test_a_vm_comes),
 		TEST(test_older_state),
 		TEST(test_a_lease_is_taken_back),
 		TEST(test_malformed),

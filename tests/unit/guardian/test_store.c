@@ -449,6 +449,7 @@ static void test_certificates_are_remembered(void **state)
 static void test_leases_only_go_forward(void **state)
 {
 	(void)state;
+	int64_t last = -1;
 	struct store_vm v = { .held = 1, .token = 1, .expires = NOW, .version = 7 }, got, bad;
 	CLEANUP_STORE struct store *s = bed_open();
 	bed_add(s, 1);
@@ -474,7 +475,16 @@ static void test_leases_only_go_forward(void **state)
 	REFUSED_TX(s, ERR_STATE, "new fencing token", store_vm_put(s, &bad, &f));
 	bad = v;
 	bad.owner[0] = 'z';
+	/* A token tells two owners' VMs under one UUID apart. */
+	REFUSED_TX(s, -EEXIST, "token", store_vm_put(s, &bad, &f));
+	GOOD(store_vm_token(s, VM, &last, &f));
+	assert_int_equal(last, 1);
+	bad.token = 9;
 	GOOD_TX(s, store_vm_put(s, &bad, &f));
+	GOOD(store_vm_token(s, VM, &last, &f));
+	assert_int_equal(last, 9);
+	GOOD(store_vm_token(s, bed_id(1), &last, &f));
+	assert_int_equal(last, 0);
 	GOOD(store_vm_get(s, VM, bad.owner, &got, &f));
 	assert_memory_equal(&got, &bad, sizeof(bad));
 	GOOD(store_vm_get(s, VM, OWNER, &got, &f));
@@ -504,6 +514,44 @@ static void test_leases_only_go_forward(void **state)
 	v.token = 2;
 	GOOD_TX(s, store_vm_put(s, &v, &f));
 	assert_non_null(strstr(raw("DELETE FROM vms"), "never forgotten"));
+}
+
+static void test_what_hosts_await(void **state)
+{
+	(void)state;
+	struct store_incoming i = { .token = 3, .expires = NOW + 60 }, got;
+	CLEANUP_STORE struct store *s = bed_open();
+	bed_add(s, 1);
+	bed_add(s, 2);
+	memcpy(i.vm, VM, sizeof(VM));
+	memcpy(i.owner, OWNER, sizeof(OWNER));
+	memcpy(i.host, bed_id(3), UUID_BYTES);
+	REFUSED_TX(s, ERR_STATE, ON("FOREIGN KEY", "foreign key"), store_incoming_put(s, &i, &f));
+	for (unsigned n = 1; n <= 2; n++) {
+		memcpy(i.host, bed_id(n), UUID_BYTES);
+		GOOD_TX(s, store_incoming_put(s, &i, &f));
+	}
+	/* One note a host. */
+	i.token = 4;
+	i.owner[0] = 'z';
+	GOOD_TX(s, store_incoming_put(s, &i, &f));
+	GOOD(store_incoming_get(s, VM, bed_id(2), &got, &f));
+	assert_memory_equal(&got, &i, sizeof(i));
+	GOOD_TX(s, store_incoming_void(s, VM, i.owner, &f));
+	REFUSED(-ENOENT, "does not await", store_incoming_get(s, VM, bed_id(2), &got, &f));
+	GOOD(store_incoming_get(s, VM, bed_id(1), &got, &f));
+	assert_int_equal(got.token, 3);
+	GOOD_TX(s, store_prune(s, NOW + 59, &f));
+	GOOD(store_incoming_get(s, VM, bed_id(1), &got, &f));
+	GOOD_TX(s, store_incoming_drop(s, VM, bed_id(2), &f));
+	GOOD(store_incoming_get(s, VM, bed_id(1), &got, &f));
+	GOOD_TX(s, store_incoming_drop(s, VM, bed_id(1), &f));
+	REFUSED(-ENOENT, "", store_incoming_get(s, VM, bed_id(1), &got, &f));
+	GOOD_TX(s, store_incoming_put(s, &i, &f));
+	GOOD_TX(s, store_prune(s, NOW + 60, &f));
+	REFUSED(-ENOENT, "", store_incoming_get(s, VM, bed_id(2), &got, &f));
+	i.token = -1;
+	REFUSED_TX(s, ERR_STATE, "", store_incoming_put(s, &i, &f));
 }
 
 static int collect(int64_t seq, const char *statement, size_t n, void *arg)
@@ -587,6 +635,7 @@ int main(void)
 		TEST(test_admins),
 		TEST(test_certificates_are_remembered),
 		TEST(test_leases_only_go_forward),
+		TEST(test_what_hosts_await),
 		TEST(test_the_release_log_is_never_changed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
