@@ -34,6 +34,7 @@ struct client {
 	struct curl_slist *headers;
 	size_t first; /* who is asked first */
 	int deadline_ms;
+	int64_t until_ms; /* the end of all requests */
 };
 
 /* ---- what libcurl calls ---- */
@@ -112,6 +113,7 @@ int client_open(const struct client_urls *urls, const struct jwk *key, int deadl
 		return fault_set(f, -ENOMEM, "%s", err_text(-ENOMEM));
 	c->urls = *urls;
 	c->deadline_ms = deadline_ms;
+	c->until_ms = INT64_MAX;
 	int rc = add_header(c, "Content-Type: application/json");
 	if (rc >= 0) /* do not wait for a "100 Continue" */
 		rc = add_header(c, "Expect:");
@@ -140,6 +142,19 @@ void client_close(struct client *c)
 	if (c)
 		curl_slist_free_all(c->headers);
 	free(c);
+}
+
+void client_until(struct client *c, int64_t until_ms)
+{
+	c->until_ms = until_ms;
+}
+
+int client_again(const struct client *c, size_t tries, int rc, const struct client_refusal *why,
+		 const char *used)
+{
+	if (rc == ERR_POLICY && !why->unable && strcmp(why->id, used) == 0)
+		return c->urls.n > 1 && tries < CLIENT_URLS_MAX;
+	return rc == -ECONNABORTED && tries < c->urls.n;
 }
 
 const char *client_address(const struct client *c)
@@ -322,14 +337,19 @@ static int ask_all(struct client *c, const struct request *r, enum client_repeat
 				c->first = i;
 				return rc < 0 ? fault_set(f, rc, "%s", one.text) : 0;
 			}
+			if (rc == ERR_POLICY)
+				fault_wrap(&one, rc, "%s", c->urls.at[i].address);
 		}
 		add_failure(&all, &one);
 		if (rc == -ECONNABORTED && repeat == CLIENT_ONCE) {
 			/* Somebody else may try again, elsewhere first. */
 			c->first = (i + 1) % c->urls.n;
+			all.rc = rc;
 			break;
 		}
 	}
+	if (why)
+		why->unable = 1;
 	return fault_set(f, all.rc, "%s", all.text);
 }
 
@@ -342,6 +362,8 @@ int client_ask(struct client *c, const char *path, const json_t *body, enum clie
 		return fault_set(f, -ENOMEM, "%s", err_text(-ENOMEM));
 	if (why)
 		memset(why, 0, sizeof(*why));
+	if (r.until_ms > c->until_ms)
+		r.until_ms = c->until_ms;
 	r.body = text;
 	r.n = text ? strlen(text) : 0;
 	int rc = ask_all(c, &r, repeat, out, why, f);

@@ -54,9 +54,13 @@ static inline void cleanup_client(struct client **c)
 
 /* What a guardian refuses with. */
 struct client_refusal {
-	char id[CLIENT_ID_MAX]; /* of guardian/refusal.h or attest/finding.h; "" */
+	char id[CLIENT_ID_MAX]; /* of attest/refusal.h or attest/finding.h; "" */
+	int unable; /* 1: nobody has refused; none could be reached, or said that it can serve */
 	struct findings findings;
 };
+
+/* No request of C goes on after UNTIL_MS (base/clock.h), whatever its deadline. */
+void client_until(struct client *c, int64_t until_ms);
 
 enum client_repeat {
 	CLIENT_ONCE,	   /* does something: not asked twice */
@@ -65,14 +69,22 @@ enum client_repeat {
 
 /*
  * POST BODY, or GET if it is NULL, to PATH ("/v1/info", with its query) and parse the answer into
- * *OUT, a new reference.  ERR_POLICY if the guardian refuses, with its reason in WHY (if not NULL)
- * and its sentence in F.  Otherwise nothing was answered, and F says why for each guardian:
- * ERR_AUTH if one had another key, ERR_LIMIT and ERR_FORMAT for an answer that is none, else
- * -errno, of which -ECONNABORTED means that a request with CLIENT_ONCE was sent and nobody knows
- * what became of it.
+ * *OUT, a new reference.  ERR_POLICY if the guardian refuses, or cannot serve and says so (WHY says
+ * which), with its reason in WHY (if not NULL) and its sentence in F.  Otherwise nothing was
+ * answered, and F says why for each guardian: ERR_AUTH if one had another key, ERR_LIMIT and
+ * ERR_FORMAT for an answer that is none, else -errno.  -ECONNABORTED goes before all others: a
+ * request with CLIENT_ONCE was sent and nobody knows what became of it.
  */
 int client_ask(struct client *c, const char *path, const json_t *body, enum client_repeat repeat,
 	       json_t **out, struct client_refusal *why, struct fault *f) MUST_CHECK;
+
+/*
+ * 1 if the same is to be asked again in a new way (another challenge, another request id): after
+ * TRIES of it ended with RC and WHY, nobody knows what became of it, and there is another guardian;
+ * or one has refused it as USED, since another one that then could not serve had begun with it.
+ */
+int client_again(const struct client *c, size_t tries, int rc, const struct client_refusal *why,
+		 const char *used);
 
 /* The address of the guardian that answered last; it is asked first next time. */
 const char *client_address(const struct client *c);

@@ -13,20 +13,6 @@
 /* Its own, so that nothing sealed here is ever taken for a real release. */
 static const struct hpke_text INFO = { "shieldvm release drill", 22 };
 
-/* The private half of the PCR-bound key. */
-struct private_half {
-	struct hosttpm *t;
-	const struct hosttpm_proof *bound;
-	struct fault *f;
-};
-
-static int derive(void *arg, const uint8_t x[static 32], const uint8_t y[static 32],
-		  uint8_t z[static 32])
-{
-	struct private_half *p = arg;
-	return hosttpm_ecdh(p->t, p->bound, x, y, z, p->f);
-}
-
 /* Open SEALED, and compare. */
 static int open_secret(struct hosttpm *t, const struct evidence *e, const uint8_t *point,
 		       const struct buf *sealed, const uint8_t secret[static SECRET_BYTES],
@@ -34,8 +20,8 @@ static int open_secret(struct hosttpm *t, const struct evidence *e, const uint8_
 {
 	/* What hosttpm_ecdh() needs of it; both go on belonging to E. */
 	struct hosttpm_proof bound = { .bk_pub = e->bk_pub, .pcrs = e->pcrs };
-	struct private_half half = { t, &bound, why };
-	struct ecdh ecdh = { .derive = derive, .arg = &half };
+	struct hosttpm_half half = { t, &bound, why };
+	struct ecdh ecdh = hosttpm_ecdh_of(&half);
 	CLEANUP_BUF struct buf got = BUF_INIT(SECRET_BYTES);
 	int rc = hpke_open(&ecdh, point, INFO, (struct hpke_text){ e->nonce, sizeof(e->nonce) },
 			   (struct hpke_text){ sealed->data, sealed->len }, &got, why);

@@ -247,6 +247,18 @@ int findings_good(const struct findings *list)
 	return 1;
 }
 
+void findings_failed(const struct findings *list, char *out, size_t size)
+{
+	size_t used = 0;
+	out[0] = '\0';
+	for (unsigned i = 0; i < list->n; i++) {
+		const struct finding *at = &list->at[i];
+		if (at->verdict != FINDING_FAILED || used + strlen(at->id) + 3 > size)
+			continue;
+		used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "", at->id);
+	}
+}
+
 const struct finding *findings_get(const struct findings *list, const char *id)
 {
 	for (unsigned i = 0; i < list->n; i++)

@@ -9,6 +9,8 @@
 #ifndef SHIELDVM_ATTEST_FINDING_H
 #define SHIELDVM_ATTEST_FINDING_H
 
+#include <stddef.h>
+
 #include "base/err.h"
 
 #define FINDINGS_MAX	 64
@@ -44,6 +46,10 @@ int finding_fail(struct findings *list, const char *id, int rc, const struct fau
 
 /* 1 if none of LIST is FAILED (UNKNOWN does not count here). */
 int findings_good(const struct findings *list);
+
+/* The ids of those of LIST that have failed, with commas, as far as they go into SIZE characters;
+ * "" if none has. */
+void findings_failed(const struct findings *list, char *out, size_t size);
 
 /* The finding with ID, or NULL. */
 const struct finding *findings_get(const struct findings *list, const char *id);

@@ -489,3 +489,15 @@ int hosttpm_ecdh(struct hosttpm *t, const struct hosttpm_proof *bound, const uin
 	wipe(got, sizeof(*got));
 	return rc < 0 ? fault_set(f, rc, "the TPM's shared secret is too long") : 0;
 }
+
+static int derive_half(void *arg, const uint8_t x[static 32], const uint8_t y[static 32],
+		       uint8_t z[static 32])
+{
+	struct hosttpm_half *half = arg;
+	return hosttpm_ecdh(half->t, half->bound, x, y, z, half->f);
+}
+
+struct ecdh hosttpm_ecdh_of(struct hosttpm_half *half)
+{
+	return (struct ecdh){ .derive = derive_half, .arg = half };
+}

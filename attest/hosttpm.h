@@ -20,6 +20,7 @@
 
 #include "attest/quote.h"
 #include "base/buf.h"
+#include "crypto/protector.h"
 
 #define HOSTTPM_CERTS_MAX  16
 #define HOSTTPM_CERT_BYTES 4096
@@ -67,5 +68,13 @@ int hosttpm_prove(struct hosttpm *t, uint16_t bank, uint32_t mask, const uint8_t
  * a reset. */
 int hosttpm_ecdh(struct hosttpm *t, const struct hosttpm_proof *bound, const uint8_t x[static 32],
 		 const uint8_t y[static 32], uint8_t z[static 32], struct fault *f) MUST_CHECK;
+
+/* The same as a struct ecdh, whose sentence is left in F.  All of *HALF must outlive it. */
+struct hosttpm_half {
+	struct hosttpm *t;
+	const struct hosttpm_proof *bound;
+	struct fault *f;
+};
+struct ecdh hosttpm_ecdh_of(struct hosttpm_half *half);
 
 #endif

@@ -12,18 +12,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "attest/conf.h"
 #include "attest/form.h"
 #include "attest/hosttpm.h"
 #include "base/paths.h"
 #include "cli/cli.h"
 #include "cli/options.h"
-#include "cli/remote.h"
+#include "attest/remote.h"
 #include "crypto/strict.h"
 #include "crypto/tls.h"
 #include "guardian/enrol.h"
 
 struct options {
-	const char *guardian, *name, *tcti;
+	const char *guardian, *name, *tcti, *eventlog, *ima;
 	int host_key_only;
 };
 
@@ -82,9 +83,10 @@ static json_t *sign(const struct enrolment *e, const json_t *begun, struct fault
 	CLEANUP_BUF struct buf jws = BUF_INIT(SIGN_TEXT_MAX);
 	int rc = remote_take(begun, "nonce", ticket.nonce, sizeof(ticket.nonce), f);
 	if (rc >= 0)
-		rc = enrol_statement(e, &ticket, &statement);
+		rc = statement_enrol(e->id, e->name, ticket.nonce, &statement);
 	if (rc >= 0)
-		rc = sign_make(e->host_key, ENROL_TYP, statement.data, statement.len, &jws, f);
+		rc = sign_make(e->host_key, STATEMENT_ENROL_TYP, statement.data, statement.len,
+			       &jws, f);
 	json_t *text = rc >= 0 ? json_stringn((const char *)jws.data, jws.len) : NULL;
 	if (!text)
 		fault_set(f, rc < 0 ? rc : -ENOMEM, "%s", err_text(rc < 0 ? rc : -ENOMEM));
@@ -179,6 +181,8 @@ static int read_options(int argc, char **argv, struct options *o, struct fault *
 		{ "guardian", required_argument, NULL, 'g' },
 		{ "name", required_argument, NULL, 'n' },
 		{ "tcti", required_argument, NULL, 't' },
+		{ "eventlog", required_argument, NULL, 'e' },
+		{ "ima", required_argument, NULL, 'i' },
 		{ "host-key-only", no_argument, NULL, 'k' },
 		{ "help", no_argument, NULL, OPTIONS_HELP },
 		{ 0 },
@@ -192,14 +196,21 @@ static int read_options(int argc, char **argv, struct options *o, struct fault *
 			o->name = optarg;
 		else if (c == 't')
 			o->tcti = optarg;
+		else if (c == 'e')
+			o->eventlog = optarg;
+		else if (c == 'i')
+			o->ima = optarg;
 		else
 			o->host_key_only = 1;
 	}
 	int rc = options_operands(argc, argv, 0, "", f);
 	if (rc >= 0 && !o->guardian)
 		return fault_set(f, ERR_USAGE, "host enrol: --guardian is missing (see --help)");
-	if (rc >= 0 && o->host_key_only && o->tcti)
+	if (rc >= 0 && o->host_key_only && (o->tcti || o->eventlog || o->ima))
 		return fault_set(f, ERR_USAGE, "host enrol: --host-key-only uses no TPM");
+	if (rc >= 0 && ((o->eventlog && o->eventlog[0] != '/') || (o->ima && o->ima[0] != '/')))
+		return fault_set(f, ERR_USAGE,
+				 "host enrol: --eventlog and --ima are kept, and need whole paths");
 	return rc;
 }
 
@@ -248,6 +259,13 @@ int cmd_host_enrol(int argc, char **argv, struct fault *f)
 		e.host_key = r.key;
 	rc = o.host_key_only ? enrol(&r, NULL, &e, NULL, print, f)
 			     : enrol_tpm(&r, o.tcti, &e, print, f);
+	/* For those that attest when nobody is at hand to say it. */
+	if (rc >= 0)
+		rc = conf_write(
+			PATH_ATTEST,
+			&(struct conf){ o.host_key_only ? HEALTHCERT_HOSTKEY : HEALTHCERT_TPM,
+					o.tcti, o.eventlog, o.ima },
+			f);
 	if (rc >= 0)
 		rc = form_hex_put(&hex, print, sizeof(print));
 	const char *text = rc >= 0 ? buf_cstr(&hex) : NULL;

@@ -13,7 +13,7 @@
 #include "base/fd.h"
 #include "cli/cli.h"
 #include "cli/options.h"
-#include "cli/remote.h"
+#include "attest/remote.h"
 #include "crypto/strict.h"
 #include "guardian/ledger.h"
 
@@ -75,7 +75,7 @@ static int fetch(struct remote *r, const char *vm, struct log *l, const struct j
 		char path[128];
 		CLEANUP_JSON json_t *answer = NULL;
 		snprintf(path, sizeof(path), "/v1/log?vm=%s&from=%" PRId64, vm, have + 1);
-		int rc = remote_get(r, path, &answer, f);
+		int rc = remote_get(r, path, &answer, NULL, f);
 		if (rc >= 0)
 			rc = add_page(answer, l, &n, f);
 		if (rc >= 0)

@@ -11,7 +11,7 @@
 #include "cli/cli.h"
 #include "cli/lint.h"
 #include "cli/options.h"
-#include "cli/remote.h"
+#include "attest/remote.h"
 #include "crypto/strict.h"
 #include "guardian/store.h"
 
@@ -54,7 +54,7 @@ static int list_hosts(const struct options *o, struct remote *r, struct fault *f
 	CLEANUP_JSON json_t *answer = NULL;
 	size_t i;
 	json_t *h;
-	int rc = remote_get(r, "/v1/hosts", &answer, f);
+	int rc = remote_get(r, "/v1/hosts", &answer, NULL, f);
 	if (rc < 0)
 		return rc;
 	const json_t *hosts = json_object_get(answer, "hosts");
@@ -150,7 +150,7 @@ static int fetch(const struct options *o, struct remote *r, struct fault *f)
 	CLEANUP_JSON json_t *answer = NULL;
 	struct policy *policy = NULL;
 	int64_t generation = 0, floor = 0;
-	int rc = remote_get(r, "/v1/policy", &answer, f);
+	int rc = remote_get(r, "/v1/policy", &answer, NULL, f);
 	if (rc >= 0)
 		rc = remote_take_number(answer, "generation", &generation, f);
 	if (rc >= 0)

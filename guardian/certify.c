@@ -148,21 +148,6 @@ int certify_begin(const struct guardian *g, const uint8_t host[static UUID_BYTES
 	return 0;
 }
 
-int certify_statement(const uint8_t host[static UUID_BYTES], const uint8_t nonce[static 32],
-		      const uint8_t worker[static ATTEST_WORKER_KEY_BYTES], struct buf *out)
-{
-	char id[UUID_TEXT_SIZE];
-	uuid_format(host, id);
-	int rc = buf_addf(out, "{\"v\":1,\"host\":\"%s\",\"nonce\":\"", id);
-	if (rc >= 0)
-		rc = strict_b64_put(out, nonce, 32);
-	if (rc >= 0)
-		rc = buf_addf(out, "\",\"worker\":\"");
-	if (rc >= 0)
-		rc = strict_b64_put(out, worker, ATTEST_WORKER_KEY_BYTES);
-	return rc < 0 ? rc : buf_addf(out, "\"}");
-}
-
 /* The point of a key that has been parsed as one. */
 static int read_point(const struct buf *key, struct certify_verdict *v, struct fault *f)
 {
@@ -191,10 +176,10 @@ int certify_by_key(const struct certify_case *c,
 	if (rc >= 0)
 		rc = read_point(&c->host_key, &v, &why->fault);
 	if (rc >= 0)
-		rc = certify_statement(c->host, c->challenge.nonce, worker, &want);
+		rc = statement_attest(c->host, c->challenge.nonce, worker, &want);
 	if (rc < 0)
 		return refuse_failed(why, "guardian.store", rc);
-	rc = sign_open(key, CERTIFY_TYP, statement, n, &said, &why->fault);
+	rc = sign_open(key, STATEMENT_ATTEST_TYP, statement, n, &said, &why->fault);
 	if (rc < 0)
 		return refuse_failed(why, "host.key", rc);
 	if (said.len != want.len || memcmp(said.data, want.data, want.len) != 0)

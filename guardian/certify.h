@@ -13,13 +13,12 @@
 #ifndef SHIELDVM_GUARDIAN_CERTIFY_H
 #define SHIELDVM_GUARDIAN_CERTIFY_H
 
-#include "attest/evidence.h"
+#include "attest/statement.h"
 #include "guardian/guardian.h"
 #include "guardian/store_vm.h"
 
 #define CERTIFY_SECONDS	      60 /* a challenge is valid */
 #define CERTIFY_JUDGE_SECONDS 60 /* and the verifier may take for its answer */
-#define CERTIFY_TYP	      "shieldvm-attest+jws"
 
 struct certify_challenge {
 	struct challenge challenge;
@@ -66,17 +65,12 @@ struct certify_verdict {
 };
 
 /*
- * A host without a TPM: STATEMENT is a JWS of kind CERTIFY_TYP by its enrolled key over
- * certify_statement(), and nothing is measured.  Refuses as host.mode, host.key.
+ * A host without a TPM: STATEMENT is a JWS of kind STATEMENT_ATTEST_TYP by its enrolled key over
+ * statement_attest(), and nothing is measured.  Refuses as host.mode, host.key.
  */
 int certify_by_key(const struct certify_case *c,
 		   const uint8_t worker[static ATTEST_WORKER_KEY_BYTES], const char *statement,
 		   size_t n, struct certify_verdict *out, struct refusal *why) MUST_CHECK;
-/* Append what such a host signs.  Errors of buf_reserve(). */
-int certify_statement(const uint8_t host[static UUID_BYTES], const uint8_t nonce[static 32],
-		      const uint8_t worker[static ATTEST_WORKER_KEY_BYTES],
-		      struct buf *out) MUST_CHECK;
-
 /*
  * The certificate for what VERDICT says about C: its DER is appended to DER, what it says is *OUT.
  * Refuses as host.unhealthy, host.*, host.changed (the enrolment is another by now), host.reset

@@ -219,17 +219,6 @@ int enrol_finish(const struct guardian *g, const struct enrolment *e,
 	return rc < 0 ? rc : add(g, e, now, fingerprint, why);
 }
 
-int enrol_statement(const struct enrolment *e, const struct enrol_ticket *ticket, struct buf *out)
-{
-	char id[UUID_TEXT_SIZE];
-	uuid_format(e->id, id);
-	int rc =
-		buf_addf(out, "{\"v\":1,\"host\":\"%s\",\"name\":\"%s\",\"nonce\":\"", id, e->name);
-	if (rc >= 0)
-		rc = strict_b64_put(out, ticket->nonce, sizeof(ticket->nonce));
-	return rc < 0 ? rc : buf_addf(out, "\"}");
-}
-
 int enrol_finish_key(const struct guardian *g, const struct enrolment *e,
 		     const struct enrol_ticket *ticket, const char *statement, size_t n,
 		     int64_t now, uint8_t fingerprint[static STORE_FINGERPRINT_BYTES],
@@ -241,10 +230,10 @@ int enrol_finish_key(const struct guardian *g, const struct enrolment *e,
 	int rc = check_secret(g, e, ticket, ticket->mac, now, why);
 	if (rc < 0)
 		return rc;
-	rc = sign_open(e->host_key, ENROL_TYP, statement, n, &said, &why->fault);
+	rc = sign_open(e->host_key, STATEMENT_ENROL_TYP, statement, n, &said, &why->fault);
 	if (rc < 0)
 		return refuse_failed(why, "host.key", rc);
-	rc = enrol_statement(e, ticket, &want);
+	rc = statement_enrol(e->id, e->name, ticket->nonce, &want);
 	if (rc < 0)
 		return refuse_failed(why, "guardian.keys", rc);
 	if (said.len != want.len || memcmp(said.data, want.data, want.len) != 0)

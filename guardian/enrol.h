@@ -17,10 +17,10 @@
 #define SHIELDVM_GUARDIAN_ENROL_H
 
 #include "attest/quote.h"
+#include "attest/statement.h"
 #include "guardian/guardian.h"
 
 #define ENROL_SECONDS 120
-#define ENROL_TYP     "shieldvm-enrol+jws"
 
 /* What a host says of itself.  All of it belongs to the caller. */
 struct enrolment {
@@ -60,16 +60,12 @@ int enrol_finish(const struct guardian *g, const struct enrolment *e,
 		 int64_t now, uint8_t fingerprint[static STORE_FINGERPRINT_BYTES],
 		 struct refusal *why) MUST_CHECK;
 
-/* The same for a host without a TPM: STATEMENT is a JWS of kind ENROL_TYP by its key over
- * enrol_statement().  Refuses as host.key too. */
+/* The same for a host without a TPM: STATEMENT is a JWS of kind STATEMENT_ENROL_TYP by its key over
+ * statement_enrol().  Refuses as host.key too. */
 int enrol_finish_key(const struct guardian *g, const struct enrolment *e,
 		     const struct enrol_ticket *ticket, const char *statement, size_t n,
 		     int64_t now, uint8_t fingerprint[static STORE_FINGERPRINT_BYTES],
 		     struct refusal *why) MUST_CHECK;
-
-/* Append what a host without a TPM signs.  Errors of buf_reserve(). */
-int enrol_statement(const struct enrolment *e, const struct enrol_ticket *ticket,
-		    struct buf *out) MUST_CHECK;
 
 /* The fingerprint that E will have: the host works it out for itself, so that the guardian cannot
  * have an admin approve another host.  Refuses as enrol_begin() does for what is malformed. */

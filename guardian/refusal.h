@@ -2,15 +2,14 @@
 /*
  * Why a guardian refuses: a named status, which programs look at, and a sentence for a person.
  *
- * What is wrong with a host's keys or evidence has the ids of attest/finding.h; what is wrong with
- * the request, the host's enrolment, the certificate, the lease or the guardian itself those of the
- * table in guardian/refusal.c.  Ids are stable.
+ * Ids, and what to do, are in attest/refusal.h and attest/finding.h.
  *
  * May be used by: guardian/, cli/.  No allocation, no system call.
  */
 #ifndef SHIELDVM_GUARDIAN_REFUSAL_H
 #define SHIELDVM_GUARDIAN_REFUSAL_H
 
+#include "attest/refusal.h"
 #include "base/err.h"
 
 /* A zero one refuses nothing. */
@@ -27,11 +26,5 @@ int refuse(struct refusal *r, const char *id, int rc, const char *fmt, ...) PRIN
 
 /* The same where R's sentence was left by what failed; an RC >= 0 refuses nothing. */
 int refuse_failed(struct refusal *r, const char *id, int rc);
-
-/* What to do when ID refuses; static, NULL for an id that is in neither table. */
-const char *refusal_remedy(const char *id);
-
-/* The ids of this table, for the manual and the tests; NULL behind the last. */
-const char *refusal_id(unsigned i);
 
 #endif

@@ -3,7 +3,11 @@
 """A guardian that has the right key and lies: guardian_liar.py PORT CA.pem CERT.der FOLDER
 
 It certifies everybody with CERT.der under the CA in CA.pem, enrols other keys than it was sent, and whichever log is
-asked for is the one in FOLDER/records and FOLDER/head. Its thumbprint is in FOLDER/pin once it listens."""
+asked for is the one in FOLDER/records and FOLDER/head. Its thumbprint is in FOLDER/pin once it listens.
+
+FOLDER/lies, if there is one, is an object: for a path, how that is answered instead. {"status": N, "answer": ...} is an
+answer as it stands; {"run": [...]} what the command says to the request's body; "how" is "cut" (half of it comes),
+"hang" (nothing does) or "huge" (32 MiB of it)."""
 import base64
 import hashlib
 import http.server
@@ -38,7 +42,7 @@ class Liar(http.server.BaseHTTPRequestHandler):
 
     def answer(self):
         n = int(self.headers.get("Content-Length", "0"))
-        self.rfile.read(n)
+        said = self.rfile.read(n)
         with open(ca, encoding="ascii") as f:
             authority = ssl.PEM_cert_to_DER_cert(f.read())
         with open(cert, "rb") as f:
@@ -51,12 +55,24 @@ class Liar(http.server.BaseHTTPRequestHandler):
             "/v1/enrol/finish": {"status": "pending", "fingerprint": "00" * 32},
             "/v1/log": log(),
         }
-        body = json.dumps(answers[self.path.split("?")[0]]).encode()
-        self.send_response(200)
+        path, lies = self.path.split("?")[0], {}
+        if os.path.exists(f"{folder}/lies"):
+            with open(f"{folder}/lies", encoding="ascii") as f:
+                lies = json.load(f).get(path, {})
+        body = json.dumps(lies["answer"] if "answer" in lies else answers.get(path, {})).encode()
+        if "run" in lies:
+            body = subprocess.run(lies["run"], input=said, check=True, capture_output=True).stdout
+        how = lies.get("how")
+        if how == "huge":
+            body = b"{" + b" " * (32 << 20) + b"}"
+        if how == "hang":
+            time.sleep(600)
+        self.send_response(lies.get("status", 200))
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(body[:len(body) // 2] if how == "cut" else body)
+        self.close_connection = how == "cut"
 
     do_GET = do_POST = answer
 

@@ -259,8 +259,8 @@ static void test_a_host_without_a_tpm(void **state)
 	DONE(admin_approve(&g, ANNA, bed_id(7), print, NOW, &why));
 	DONE(attest(7, &why));
 	assert_int_equal(c.mode, STORE_MODE_HOSTKEY);
-	GOOD(certify_statement(bed_id(7), c.challenge.nonce, worker, &text));
-	GOOD(sign_make(key, CERTIFY_TYP, text.data, text.len, &jws, &f));
+	GOOD(statement_attest(bed_id(7), c.challenge.nonce, worker, &text));
+	GOOD(sign_make(key, STATEMENT_ATTEST_TYP, text.data, text.len, &jws, &f));
 	DONE(certify_by_key(&c, worker, buf_cstr(&jws), jws.len, &v, &why));
 	DONE(certify_finish(&g, &c, &v, NOW, &der, &cert, &why));
 	assert_int_equal(cert.assurance, HEALTHCERT_HOSTKEY);
@@ -275,8 +275,8 @@ static void test_a_host_without_a_tpm(void **state)
 	DONE(attest(7, &why));
 	REFUSES("host.key", certify_by_key(&c, worker, buf_cstr(&jws), jws.len, &kept, &why));
 	text.len = jws.len = 0;
-	GOOD(certify_statement(bed_id(7), c.challenge.nonce, worker, &text));
-	GOOD(sign_make(other, CERTIFY_TYP, text.data, text.len, &jws, &f));
+	GOOD(statement_attest(bed_id(7), c.challenge.nonce, worker, &text));
+	GOOD(sign_make(other, STATEMENT_ATTEST_TYP, text.data, text.len, &jws, &f));
 	REFUSES("host.key", certify_by_key(&c, worker, buf_cstr(&jws), jws.len, &kept, &why));
 	jws.len = 0;
 	GOOD(sign_make(key, "shieldvm-enrol+jws", text.data, text.len, &jws, &f));

@@ -276,9 +276,9 @@ static void test_a_host_without_a_tpm_enrols(void **state)
 	memcpy(e.id, bed_id(1), sizeof(e.id));
 	DONE(enrol_begin(&g, &e, now, &ticket, &none, &none, &why));
 	assert_int_equal(none.len, 0);
-	GOOD(enrol_statement(&e, &ticket, &text));
-	GOOD(sign_make(key, ENROL_TYP, text.data, text.len, &jws, &f));
-	GOOD(sign_make(other, ENROL_TYP, text.data, text.len, &foreign, &f));
+	GOOD(statement_enrol(e.id, e.name, ticket.nonce, &text));
+	GOOD(sign_make(key, STATEMENT_ENROL_TYP, text.data, text.len, &jws, &f));
+	GOOD(sign_make(other, STATEMENT_ENROL_TYP, text.data, text.len, &foreign, &f));
 	GOOD(sign_make(key, "shieldvm-attest+jws", text.data, text.len, &kind, &f));
 	const char *good = buf_cstr(&jws);
 #define FINISH(with, t, said, n, at) enrol_finish_key(&g, with, t, said, n, at, print, &why)
@@ -309,8 +309,8 @@ static void test_a_host_without_a_tpm_enrols(void **state)
 	e.name = "keyed-too";
 	jws.len = text.len = 0;
 	DONE(enrol_begin(&g, &e, now, &ticket, &none, &none, &why));
-	GOOD(enrol_statement(&e, &ticket, &text));
-	GOOD(sign_make(key, ENROL_TYP, text.data, text.len, &jws, &f));
+	GOOD(statement_enrol(e.id, e.name, ticket.nonce, &text));
+	GOOD(sign_make(key, STATEMENT_ENROL_TYP, text.data, text.len, &jws, &f));
 	REFUSES("host.taken", FINISH(&e, &ticket, buf_cstr(&jws), jws.len, now));
 }
 

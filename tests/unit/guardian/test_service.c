@@ -246,8 +246,8 @@ static void test_a_host_without_a_tpm(void **state)
 	struct enrolment e = { .name = "one", .host_key = key };
 	memcpy(e.id, id, sizeof(id));
 	GOOD(strict_b64(nonce, strlen(nonce), t.nonce, sizeof(t.nonce)));
-	GOOD(enrol_statement(&e, &t, &said));
-	GOOD(sign_make(key, ENROL_TYP, said.data, said.len, &jws, &f));
+	GOOD(statement_enrol(e.id, e.name, t.nonce, &said));
+	GOOD(sign_make(key, STATEMENT_ENROL_TYP, said.data, said.len, &jws, &f));
 #define FINISH                                                                                     \
 	"{\"id\":\"" HOST_ID "\",\"name\":\"one\",\"host_key\":%s,\"nonce\":\"%s\","               \
 	"\"expires\":%" PRId64 ",\"mac\":\"%s\",\"statement\":\"%s\"}"
@@ -288,8 +288,8 @@ static void test_a_host_without_a_tpm(void **state)
 	GOOD(strict_b64(nonce, strlen(nonce), bytes, sizeof(bytes)));
 	buf_clear(&said);
 	buf_clear(&jws);
-	GOOD(certify_statement(id, bytes, worker, &said));
-	GOOD(sign_make(key, CERTIFY_TYP, said.data, said.len, &jws, &f));
+	GOOD(statement_attest(id, bytes, worker, &said));
+	GOOD(sign_make(key, STATEMENT_ATTEST_TYP, said.data, said.len, &jws, &f));
 	GOOD(strict_b64_put(&w, worker, sizeof(worker)));
 #define ATTEST                                                                                     \
 	"{\"id\":\"" HOST_ID "\",\"nonce\":\"%s\",\"expires\":%" PRId64 ",\"mac\":\"%s\","         \

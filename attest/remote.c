@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "cli/remote.h"
+#include "attest/remote.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,10 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "attest/refusal.h"
 #include "base/fd.h"
 #include "base/paths.h"
 #include "crypto/strict.h"
-#include "guardian/refusal.h"
 
 int remote_open(const char *urls, const char *key_path, const char *command, struct remote *out,
 		struct fault *f)
@@ -70,9 +70,10 @@ int remote_post(struct remote *r, const char *path, json_t *body, enum client_re
 	return ask(r, path, owned, repeat, out, why, f);
 }
 
-int remote_get(struct remote *r, const char *path, json_t **out, struct fault *f)
+int remote_get(struct remote *r, const char *path, json_t **out, struct client_refusal *why,
+	       struct fault *f)
 {
-	return ask(r, path, NULL, CLIENT_REPEATABLE, out, NULL, f);
+	return ask(r, path, NULL, CLIENT_REPEATABLE, out, why, f);
 }
 
 json_t *remote_bytes(const void *data, size_t n)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the commands that talk to a guardian share.
+ * What those that talk to a guardian share: a client with a key, refusals that say what to do, and
+ * members of answers.
  *
- * Used by: `shieldvm attest --guardian`, `shieldvm host enrol`, `shieldvm guardian ...`.
+ * May be used by: attest/, cli/ (`shieldvm attest --guardian`, `host enrol`, `guardian ...`).
  */
-#ifndef SHIELDVM_CLI_REMOTE_H
-#define SHIELDVM_CLI_REMOTE_H
+#ifndef SHIELDVM_ATTEST_REMOTE_H
+#define SHIELDVM_ATTEST_REMOTE_H
 
 #include "attest/client.h"
 #include "base/uuid.h"
@@ -25,7 +26,8 @@ void remote_done(struct remote *r);
  * is also what to do.  WHY may be NULL. */
 int remote_post(struct remote *r, const char *path, json_t *body, enum client_repeat repeat,
 		json_t **out, struct client_refusal *why, struct fault *f) MUST_CHECK;
-int remote_get(struct remote *r, const char *path, json_t **out, struct fault *f) MUST_CHECK;
+int remote_get(struct remote *r, const char *path, json_t **out, struct client_refusal *why,
+	       struct fault *f) MUST_CHECK;
 
 /* N bytes in base64url, as a JSON string; NULL on -ENOMEM. */
 json_t *remote_bytes(const void *data, size_t n);
