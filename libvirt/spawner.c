@@ -175,6 +175,8 @@ static int hear_out(const struct spawner_order *order, int sock, struct spawner_
 				return rc;
 			break;
 		case SPAWN_ASK_KEY:
+			if (!order->record)
+				return fault_set(f, ERR_STATE, "no guardian is asked for this one");
 			if (out->released)
 				return fault_set(f, ERR_FORMAT, "the worker asks for a second key");
 			rc = ask(order, &reply, sock, out, f);

@@ -23,7 +23,8 @@ struct spawner_order {
 	int comes; /* the VM is to come from another host */
 	int lock; /* the VM's lock, which goes to the worker; the caller keeps its own descriptor */
 
-	/* Put the release in REPLY on record.  If that fails the worker does not get it. */
+	/* Put the release in REPLY on record.  If that fails the worker does not get it.  NULL: no
+	 * guardian is asked, and the worker refused (ERR_STATE). */
 	int (*record)(void *arg, const struct ask_reply *reply, struct fault *f);
 	void *arg;
 };

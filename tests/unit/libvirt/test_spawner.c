@@ -174,17 +174,19 @@ struct start {
 	off_t keys;
 };
 
-static struct start spawn(const char *protector, int log_is_full)
+enum log { WORKS, IS_FULL, NONE };
+
+static struct start spawn(const char *protector, enum log log)
 {
 	static const uint8_t vm[UUID_BYTES] = { 9 };
-	struct start s = { .record = { .lock = memfd_create("lock", 0), .fails = log_is_full } };
+	struct start s = { .record = { .lock = memfd_create("lock", 0), .fails = log == IS_FULL } };
 	const struct spawner_order order = { .vm = vm,
 					     .name = "vm",
 					     .protector = protector,
 					     .protector_bytes = strlen(protector),
 					     .lock = s.record.lock,
 					     .comes = 1,
-					     .record = record,
+					     .record = log == NONE ? NULL : record,
 					     .arg = &s.record };
 	s.rc = spawner_run(&order, &s.outcome, &s.f);
 	s.keys = lseek(s.record.lock, 0, SEEK_END) / 4;
@@ -200,7 +202,7 @@ static void test_key_from_guardian(void **state)
 {
 	static const uint8_t asked[] = { 7, 77, 1, 9 };
 	(void)state;
-	struct start s = spawn("asks answers", 0);
+	struct start s = spawn("asks answers", WORKS);
 	assert_int_equal(s.rc, 0);
 	assert_true(s.outcome.released && s.outcome.rule[0] == '\0');
 	assert_int_equal(s.keys, 1);
@@ -213,10 +215,10 @@ static void test_key_from_guardian(void **state)
 static void test_key_of_the_host(void **state)
 {
 	(void)state;
-	struct start s = spawn("plain answers", 0);
+	struct start s = spawn("plain answers", WORKS);
 	assert_int_equal(s.rc, 0);
 	assert_true(!s.outcome.released && s.record.calls == 0);
-	s = spawn("refuses answers", 0);
+	s = spawn("refuses answers", WORKS);
 	assert_int_equal(s.rc, ERR_RECIPIENT);
 	assert_string_equal(s.outcome.rule, "");
 }
@@ -224,7 +226,7 @@ static void test_key_of_the_host(void **state)
 static void test_guardian_refuses(void **state)
 {
 	(void)state;
-	struct start s = spawn("asks refuses", 0);
+	struct start s = spawn("asks refuses", WORKS);
 	assert_int_equal(s.rc, ERR_POLICY);
 	assert_string_equal(s.outcome.rule, "lease.held");
 	assert_true(!s.outcome.released && s.record.calls == 0 && s.keys == 0);
@@ -233,16 +235,26 @@ static void test_guardian_refuses(void **state)
 static void test_no_key_without_record(void **state)
 {
 	(void)state;
-	struct start s = spawn("asks answers", 1);
+	struct start s = spawn("asks answers", IS_FULL);
 	assert_int_equal(s.rc, -ENOSPC);
 	assert_string_equal(s.outcome.rule, "audit.log");
 	assert_true(!s.outcome.released && s.keys == 0);
 }
 
+/* As for a self-test's VM. */
+static void test_nobody_is_asked(void **state)
+{
+	(void)state;
+	struct start s = spawn("asks answers", NONE);
+	assert_int_equal(s.rc, ERR_STATE);
+	assert_int_equal(s.keys, 0);
+	assert_int_equal(spawn("plain answers", NONE).rc, 0);
+}
+
 static void test_one_key_only(void **state)
 {
 	(void)state;
-	struct start s = spawn("asks-twice answers", 0);
+	struct start s = spawn("asks-twice answers", WORKS);
 	assert_int_equal(s.rc, ERR_FORMAT);
 	assert_int_equal(s.record.calls, 1);
 	assert_int_equal(s.keys, 1);
@@ -259,6 +271,7 @@ int main(void)
 		cmocka_unit_test(test_key_of_the_host),
 		cmocka_unit_test(test_guardian_refuses),
 		cmocka_unit_test(test_no_key_without_record),
+		cmocka_unit_test(test_nobody_is_asked),
 		cmocka_unit_test(test_one_key_only),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
