@@ -24,6 +24,7 @@
 #include "base/spawn.h"
 #include "cli/selftest_tpm.h"
 #include "crypto/seal.h"
+#include "crypto/statehead.h"
 #include "libvirt/control.h"
 #include "libvirt/folders.h"
 #include "libvirt/recorder.h"
@@ -163,7 +164,7 @@ int victim_prepare(struct victim *v, struct fault *f)
 {
 	CLEANUP_FOLDERS struct folders folders = { -1, -1, -1, 0 };
 	struct control_reply reply;
-	int made;
+	struct spawner_outcome outcome;
 	int rc = folders_open(v->facts.vm, &folders, f);
 	if (rc >= 0)
 		rc = record_start(v, f);
@@ -177,7 +178,7 @@ int victim_prepare(struct victim *v, struct fault *f)
 					     .qemu_uid = v->qemu_uid,
 					     .may_be_new = 1,
 					     .lock = folders.lock };
-	rc = spawner_run(&order, &made, f);
+	rc = spawner_run(&order, &outcome, f);
 	if (rc >= 0)
 		rc = control_ask(v->facts.vm, CONTROL_STATUS, &reply, f);
 	if (rc < 0)
@@ -298,20 +299,26 @@ static int read_seeds(struct victim *v, struct fault *f)
 {
 	static const char *const NAMES[] = { "the endorsement seed", "the storage seed",
 					     "the platform seed" };
-	CLEANUP_BUF struct buf file = BUF_INIT(SEAL_FILE_MAX);
+	CLEANUP_BUF struct buf file = BUF_INIT(STATEHEAD_BYTES + SEAL_FILE_MAX);
 	CLEANUP_BUF struct buf state = BUF_INIT(SEAL_PLAINTEXT_MAX);
 	char path[sizeof(PATH_STATE) + UUID_TEXT_SIZE + 16];
 	const uint8_t *seeds[3];
+	uint64_t version;
+	size_t head;
 	struct seal *seal;
 	snprintf(path, sizeof(path), "%s/%s/tpm2.state", PATH_STATE, v->uuid);
 	int rc = fd_read_file(AT_FDCWD, path, &file, f);
+	if (rc >= 0)
+		rc = statehead_parse(file.data, file.len, &version, &head, f);
 	if (rc < 0)
 		return rc;
 	rc = seal_new(&v->key, KEY_USE_VTPM_STATE, v->facts.vm, v->facts.tpm_id,
 		      sizeof(v->facts.tpm_id), &seal);
 	if (rc < 0)
 		return fault_set(f, rc, "no key for the vTPM's state: %s", err_text(rc));
-	rc = seal_open(seal, file.data, file.len, &state, f);
+	rc = seal_bind(seal, file.data, head);
+	if (rc >= 0)
+		rc = seal_open(seal, file.data + head, file.len - head, &state, f);
 	seal_free(seal);
 	if (rc < 0)
 		return rc;

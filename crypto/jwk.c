@@ -45,6 +45,13 @@ const uint8_t *jwk_y(const struct jwk *k)
 	return k->y;
 }
 
+void jwk_point(const struct jwk *k, uint8_t point[static JWK_POINT_BYTES])
+{
+	point[0] = POINT_CONVERSION_UNCOMPRESSED;
+	memcpy(point + 1, k->x, N);
+	memcpy(point + 1 + N, k->y, N);
+}
+
 int jwk_same(const struct jwk *a, const struct jwk *b)
 {
 	return memcmp(a->x, b->x, N) == 0 && memcmp(a->y, b->y, N) == 0;
@@ -52,13 +59,12 @@ int jwk_same(const struct jwk *a, const struct jwk *b)
 
 EVP_PKEY *jwk_to_pkey(const struct jwk *k, int private_too)
 {
-	uint8_t point[1 + 2 * N] = { POINT_CONVERSION_UNCOMPRESSED }, native_d[N];
+	uint8_t point[JWK_POINT_BYTES], native_d[N];
 	char group[] = "P-256";
 	EVP_PKEY *pkey = NULL;
 	int ok = 0;
 
-	memcpy(point + 1, k->x, N);
-	memcpy(point + 1 + N, k->y, N);
+	jwk_point(k, point);
 	CLEANUP(cleanup_bn) BIGNUM *d = BN_bin2bn(k->d, N, NULL);
 	CLEANUP(cleanup_pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
 	if (d && ctx && BN_bn2nativepad(d, native_d, N) == N) {

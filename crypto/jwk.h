@@ -19,6 +19,7 @@
 #define JWK_FILE_MAX	     4096
 #define JWK_THUMBPRINT_SIZE  44 /* 43 characters and the NUL */
 #define JWK_COORDINATE_BYTES 32
+#define JWK_POINT_BYTES	     65 /* 0x04, x, y */
 
 struct jwk; /* a P-256 key, public or private */
 
@@ -60,6 +61,9 @@ int jwk_public_text(const struct jwk *k, struct buf *out) MUST_CHECK;
 int jwk_thumbprint(const struct jwk *k, char out[static JWK_THUMBPRINT_SIZE]) MUST_CHECK;
 
 int jwk_is_private(const struct jwk *k);
+
+/* The public key as an uncompressed point (SEC 1, 2.3.3). */
+void jwk_point(const struct jwk *k, uint8_t point[static JWK_POINT_BYTES]);
 
 /* 1 if A and B are the same public key. */
 int jwk_same(const struct jwk *a, const struct jwk *b);

@@ -18,6 +18,7 @@ static const char *const LABELS[] = {
 	[KEY_USE_DUMP] = "shieldvm/1/dump",
 	[KEY_USE_CHANNEL] = "shieldvm/1/channel",
 	[KEY_USE_CHANNEL_RECORDS] = "shieldvm/1/channel-records",
+	[KEY_USE_VTPM_BLOB_VERSIONED] = "shieldvm/1/vtpm-blob-versioned",
 };
 _Static_assert(sizeof(LABELS) / sizeof(LABELS[0]) == KEY_USE_LAST + 1, "a label per enum key_use");
 

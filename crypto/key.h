@@ -34,9 +34,9 @@ enum key_use {
 	KEY_USE_DUMP,		     /* a dump, likewise */
 	KEY_USE_CHANNEL,	     /* the PSK of a migration channel */
 	KEY_USE_CHANNEL_RECORDS,     /* its records, from the handshake's secrets */
+	KEY_USE_VTPM_BLOB_VERSIONED, /* GET_STATEBLOB type 1, with the state's version in it */
 };
-#define KEY_USE_SEALED_LAST KEY_USE_DUMP /* the last whose objects have the header of record.h */
-#define KEY_USE_LAST	    KEY_USE_CHANNEL_RECORDS
+#define KEY_USE_LAST KEY_USE_VTPM_BLOB_VERSIONED
 
 /* A fresh VM key from the library's generator; ERR_CRYPTO. */
 int key_new(struct vm_key *key) MUST_CHECK;

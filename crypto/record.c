@@ -13,7 +13,7 @@ _Static_assert(RECORD_AT_COMMITMENT + COMMITMENT_BYTES == RECORD_HEADER_BYTES,
 	       "the commitment fills its field");
 _Static_assert(sizeof(struct record_keys) == 64, "filled by one derivation");
 
-/* Format: docs/FORMAT.md, "Header". */
+/* Format: docs/FORMAT.md, "Header".  Uses without a name have no such objects. */
 static const struct {
 	const char *name;
 	uint32_t record_size;
@@ -25,9 +25,10 @@ static const struct {
 	[KEY_USE_STATE_KEY] = { "the key of a saved state", KEY_BYTES },
 	[KEY_USE_SAVED_STATE] = { "a saved state", 256 * 1024 },
 	[KEY_USE_DUMP] = { "a dump", 256 * 1024 },
+	[KEY_USE_VTPM_BLOB_VERSIONED] = { "a vTPM's permanent state blob with a version",
+					  1024 * 1024 },
 };
-_Static_assert(sizeof(PURPOSES) / sizeof(PURPOSES[0]) == KEY_USE_SEALED_LAST + 1,
-	       "one per sealed use");
+_Static_assert(sizeof(PURPOSES) / sizeof(PURPOSES[0]) == KEY_USE_LAST + 1, "the last use has one");
 
 void record_keys_done(struct record_keys *k)
 {
@@ -109,7 +110,7 @@ int record_header_check(const struct record_binding *b, const uint8_t *p, size_t
 	if (n < wanted)
 		return fault_set(f, ERR_TRUNCATED, "the header is %zu bytes short", wanted - n);
 	enum key_use use = (enum key_use)p[RECORD_AT_PURPOSE];
-	if (use < 1 || use > KEY_USE_SEALED_LAST)
+	if (use > KEY_USE_LAST || !PURPOSES[use].name)
 		return fault_set(f, ERR_VERSION, "purpose %u, which this build does not know",
 				 p[RECORD_AT_PURPOSE]);
 	if (p[RECORD_AT_AEAD] != AEAD_AES_256_GCM)
@@ -156,9 +157,10 @@ int record_header_open(const struct vm_key *key, const struct record_binding *b,
 	if (!ours)
 		return fault_set(f, ERR_AUTH,
 				 "sealed with another key%s, or its header was altered",
-				 b->extra_bytes == 0	       ? ""
-				 : b->use >= KEY_USE_STATE_KEY ? " or for another vTPM or level"
-							       : " or for another vTPM");
+				 b->extra_bytes == 0 ? ""
+				 : b->use >= KEY_USE_STATE_KEY && b->use <= KEY_USE_DUMP
+					 ? " or for another vTPM or level"
+					 : " or for another vTPM");
 	return 0;
 }
 

@@ -13,6 +13,7 @@ _Static_assert(SEAL_CONTEXT_MAX == RECORD_EXTRA_MAX, "seal.h");
 struct seal {
 	struct vm_key key;
 	struct record_binding binding;
+	size_t context_bytes; /* of the binding's extra; seal_bind()'s are behind them */
 	EVP_CIPHER *cipher;
 	EVP_CIPHER_CTX *ctx;
 };
@@ -44,7 +45,8 @@ int seal_new(const struct vm_key *key, enum key_use use, const uint8_t vm[static
 {
 	if (context_bytes > SEAL_CONTEXT_MAX)
 		return ERR_LIMIT;
-	if (use < KEY_USE_VTPM_STATE || use > KEY_USE_STATE_KEY)
+	if ((use < KEY_USE_VTPM_STATE || use > KEY_USE_STATE_KEY) &&
+	    use != KEY_USE_VTPM_BLOB_VERSIONED)
 		return ERR_USAGE;
 	struct seal *s = calloc(1, sizeof(*s));
 	if (!s)
@@ -55,7 +57,7 @@ int seal_new(const struct vm_key *key, enum key_use use, const uint8_t vm[static
 	memcpy(s->binding.vm, vm, UUID_BYTES);
 	if (context_bytes)
 		memcpy(s->binding.extra, context, context_bytes);
-	s->binding.extra_bytes = context_bytes;
+	s->binding.extra_bytes = s->context_bytes = context_bytes;
 	s->cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
 	s->ctx = EVP_CIPHER_CTX_new();
 	int rc = s->cipher && s->ctx ? warm_up(s) : ERR_CRYPTO;
@@ -64,6 +66,16 @@ int seal_new(const struct vm_key *key, enum key_use use, const uint8_t vm[static
 		return rc;
 	}
 	*out = s;
+	return 0;
+}
+
+int seal_bind(struct seal *s, const uint8_t *more, size_t more_bytes)
+{
+	if (more_bytes > SEAL_CONTEXT_MAX - s->context_bytes)
+		return ERR_LIMIT;
+	if (more_bytes)
+		memcpy(s->binding.extra + s->context_bytes, more, more_bytes);
+	s->binding.extra_bytes = s->context_bytes + more_bytes;
 	return 0;
 }
 

@@ -31,6 +31,13 @@ int seal_new(const struct vm_key *key, enum key_use use, const uint8_t vm[static
 void seal_free(struct seal *s);
 
 /*
+ * What belongs to the objects from here on, beyond CONTEXT: MORE stands behind it, and takes the
+ * place of what was given before (0 bytes: nothing).  ERR_LIMIT if both are too long for one
+ * context; it is then as it was.
+ */
+int seal_bind(struct seal *s, const uint8_t *more, size_t more_bytes) MUST_CHECK;
+
+/*
  * Append the sealed form of PLAIN (PLAIN_BYTES <= SEAL_PLAINTEXT_MAX, for KEY_USE_STATE_KEY
  * KEY_BYTES; may be 0) to OUT, which may not alias it. 0, ERR_LIMIT, ERR_CRYPTO, -ENOMEM; OUT keeps
  * its length on failure.

@@ -58,7 +58,7 @@ int statehead_parse(const uint8_t *p, size_t n, uint64_t *version, size_t *bytes
 		return fault_set(f, ERR_TRUNCATED, "the state's head is %zu bytes short",
 				 STATEHEAD_BYTES - n);
 	uint64_t found = get_be64(p + 16);
-	if (found == 0 || found > INT64_MAX)
+	if (found == 0 || found > STATEHEAD_VERSION_MAX)
 		return fault_set(f, ERR_FORMAT, "the state's head has no version");
 	*version = found;
 	*bytes = STATEHEAD_BYTES;

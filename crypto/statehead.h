@@ -17,8 +17,10 @@
 
 #include "base/err.h"
 
-#define STATEHEAD_BYTES 24
+#define STATEHEAD_BYTES	      24
+#define STATEHEAD_VERSION_MAX INT64_MAX /* guardians count with 63 bits */
 
+/* VERSION: 1 to STATEHEAD_VERSION_MAX. */
 void statehead_make(uint64_t version, uint8_t head[static STATEHEAD_BYTES]);
 
 /*

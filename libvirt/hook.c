@@ -42,7 +42,8 @@ struct call {
 	struct protector *protector;
 	const struct protector_facts *facts;
 	struct recorder *recorder;
-	const char *rule; /* for the audit, should what is tried next be refused */
+	const char *rule;		  /* for the audit, should what is tried next be refused */
+	char guardian_rule[ASK_RULE_MAX]; /* where it points when it is a guardian's */
 };
 
 static void call_done(struct call *c)
@@ -116,14 +117,37 @@ static const char *worker_rule(int rc)
 }
 
 /*
- * Put on record that the worker has the VM's key, and sign: before the worker may be used, so that
+ * Put a guardian's release of the VM's key on record, and sign: before the worker gets it, so that
  * no key is in use that is not on record.
  */
-static int record_key_use(const struct call *c, int made, struct fault *f)
+static int record_release(void *arg, const struct ask_reply *reply, struct fault *f)
 {
-	int rc = recorder_write(c->recorder, AUDIT_KEY_USE, AUDIT_DONE, "protector.recipient",
-				"the worker has unwrapped the VM key with this host's key", f);
-	if (rc >= 0 && made)
+	const struct call *c = arg;
+	char reason[AUDIT_REASON_MAX];
+	if (reply->guardian[0])
+		snprintf(reason, sizeof(reason), "the guardian at %s has released the VM key",
+			 reply->guardian);
+	else
+		snprintf(reason, sizeof(reason),
+			 "no guardian could be reached: the VM key is from this host's sealed "
+			 "copy; offline, %u starts left",
+			 reply->offline_left);
+	int rc = recorder_write(c->recorder, AUDIT_KEY_USE, AUDIT_DONE, "guardian.release", reason,
+				f);
+	return rc < 0 ? rc : recorder_sign(c->recorder, f);
+}
+
+/*
+ * Put on record that the worker has the VM's key, unless that is there already, and what it made;
+ * and sign: before the worker may be used.
+ */
+static int record_key_use(const struct call *c, const struct spawner_outcome *o, struct fault *f)
+{
+	int rc = 0;
+	if (!o->released)
+		rc = recorder_write(c->recorder, AUDIT_KEY_USE, AUDIT_DONE, "protector.recipient",
+				    "the worker has unwrapped the VM key with this host's key", f);
+	if (rc >= 0 && o->made)
 		rc = recorder_write(c->recorder, AUDIT_TPM_MADE, AUDIT_DONE, "vtpm.state",
 				    "a new vTPM was manufactured", f);
 	return rc < 0 ? rc : recorder_sign(c->recorder, f);
@@ -133,7 +157,8 @@ static int record_key_use(const struct call *c, int made, struct fault *f)
 static int spawn(struct call *c, const struct folders *folders, uid_t qemu, struct fault *f)
 {
 	struct registry registry;
-	int may_be_new = 0, made;
+	struct spawner_outcome outcome;
+	int may_be_new = 0;
 	c->rule = "host.folders";
 	int comes = folders_is_expected(c->facts->vm, f);
 	if (comes < 0)
@@ -149,9 +174,15 @@ static int spawn(struct call *c, const struct folders *folders, uid_t qemu, stru
 					     .qemu_uid = qemu,
 					     .may_be_new = may_be_new,
 					     .comes = comes,
-					     .lock = folders->lock };
-	rc = spawner_run(&order, &made, f);
+					     .lock = folders->lock,
+					     .record = record_release,
+					     .arg = c };
+	rc = spawner_run(&order, &outcome, f);
 	c->rule = worker_rule(rc);
+	if (outcome.rule[0]) {
+		memcpy(c->guardian_rule, outcome.rule, sizeof(c->guardian_rule));
+		c->rule = c->guardian_rule;
+	}
 	if (rc >= 0 && may_be_new) {
 		registry.made = 1;
 		c->rule = "vtpm.registry";
@@ -160,7 +191,7 @@ static int spawn(struct call *c, const struct folders *folders, uid_t qemu, stru
 	if (rc < 0)
 		return rc;
 	c->rule = "audit.log";
-	return record_key_use(c, made, f);
+	return record_key_use(c, &outcome, f);
 }
 
 /*

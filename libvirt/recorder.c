@@ -72,7 +72,8 @@ int recorder_open(const char *request, struct recorder **out, struct fault *f)
 		rc = audit_rotate(r->audit, r->log_dir, AUDIT_ROTATE_BYTES, f);
 	if (rc < 0)
 		return rc;
-	/* A key that is missing or not usable is what the worker refuses to start for. */
+	/* A key that is missing or not usable is what the worker refuses to start for, unless a
+	 * guardian has the VM's. */
 	(void)!jwk_read_file(PATH_HOST_KEY, 1, &r->host, NULL);
 	*out = r;
 	r = NULL;

@@ -32,7 +32,8 @@ void recorder_about(struct recorder *r, const uint8_t *vm, const char *name, con
 int recorder_write(struct recorder *r, enum audit_event event, enum audit_verdict verdict,
 		   const char *rule, const char *reason, struct fault *f) MUST_CHECK;
 
-/* Sign the log's anchor.  0 also on a host without a key, where no shielded VM starts anyway. */
+/* Sign the log's anchor.  0 also on a host without a key, where only VMs start whose keys a
+ * guardian has: it has a record of its own of each release. */
 int recorder_sign(struct recorder *r, struct fault *f) MUST_CHECK;
 
 /*

@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "base/paths.h"
 #include "crypto/ekca.h"
+#include "libvirt/asker.h"
 
 static void cleanup_ekca(struct ekca **ca)
 {
@@ -94,6 +95,34 @@ static int sign(const struct spawner_order *order, const struct spawn_reply *ask
 	return rc < 0 ? fault_set(f, rc, "the worker has gone: %s", err_text(rc)) : 0;
 }
 
+/* Answer a SPAWN_ASK_KEY: no key is in use that is not on record. */
+static int ask(const struct spawner_order *order, const struct spawn_reply *asked, int sock,
+	       struct spawner_outcome *out, struct fault *f)
+{
+	struct ask_request request = { .magic = ASK_MAGIC,
+				       .version = ASK_VERSION,
+				       .state_version = asked->ask.state_version,
+				       .comes = order->comes ? 1 : 0,
+				       .protector_bytes = (uint32_t)order->protector_bytes };
+	struct ask_reply reply;
+	char rule[ASK_RULE_MAX];
+	memcpy(request.vm, order->vm, UUID_BYTES);
+	memcpy(request.worker, asked->ask.worker, SPAWN_POINT_BYTES);
+	int rc = asker_run(PATH_ASK, &request, order->protector, ASK_TIMEOUT_MS, &reply, rule, f);
+	if (rc < 0) {
+		memcpy(out->rule, rule, sizeof(out->rule));
+		return rc;
+	}
+	rc = order->record(order->arg, &reply, f);
+	if (rc < 0) {
+		snprintf(out->rule, sizeof(out->rule), "audit.log");
+		return rc;
+	}
+	out->released = 1;
+	rc = fd_send(sock, &reply.key, sizeof(reply.key), NULL, 0);
+	return rc < 0 ? fault_set(f, rc, "the worker has gone: %s", err_text(rc)) : 0;
+}
+
 /* The next message of the worker's, within DEADLINE_MS. */
 static int receive(int sock, int64_t deadline_ms, struct spawn_reply *reply, struct fault *f)
 {
@@ -124,7 +153,8 @@ static int receive(int sock, int64_t deadline_ms, struct spawn_reply *reply, str
 	return 0;
 }
 
-static int hear_out(const struct spawner_order *order, int sock, int *made, struct fault *f)
+static int hear_out(const struct spawner_order *order, int sock, struct spawner_outcome *out,
+		    struct fault *f)
 {
 	int64_t deadline = clock_ms() + SPAWN_TIMEOUT_MS;
 	for (;;) {
@@ -134,7 +164,7 @@ static int hear_out(const struct spawner_order *order, int sock, int *made, stru
 			return rc;
 		switch (reply.kind) {
 		case SPAWN_READY:
-			*made = reply.made == 1;
+			out->made = reply.made == 1;
 			return 0;
 		case SPAWN_REFUSED:
 			reply.text[sizeof(reply.text) - 1] = 0;
@@ -144,15 +174,26 @@ static int hear_out(const struct spawner_order *order, int sock, int *made, stru
 			if (rc < 0)
 				return rc;
 			break;
+		case SPAWN_ASK_KEY:
+			if (!order->record)
+				return fault_set(f, ERR_STATE, "no guardian is asked for this one");
+			if (out->released)
+				return fault_set(f, ERR_FORMAT, "the worker asks for a second key");
+			rc = ask(order, &reply, sock, out, f);
+			if (rc < 0)
+				return rc;
+			deadline = clock_ms() + SPAWN_TIMEOUT_MS;
+			break;
 		default:
 			return fault_set(f, ERR_FORMAT, "the worker said something unknown");
 		}
 	}
 }
 
-int spawner_run(const struct spawner_order *order, int *made, struct fault *f)
+int spawner_run(const struct spawner_order *order, struct spawner_outcome *out, struct fault *f)
 {
 	int ends[2];
+	*out = (struct spawner_outcome){ 0 };
 	if (order->protector_bytes > SPAWN_MESSAGE_MAX - sizeof(struct spawn_request))
 		return fault_set(f, ERR_LIMIT, "the protector is too large");
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
@@ -167,7 +208,7 @@ int spawner_run(const struct spawner_order *order, int *made, struct fault *f)
 	fd_close(&theirs);
 	int rc = send_request(order, ours, f);
 	if (rc >= 0)
-		rc = hear_out(order, ours, made, f);
+		rc = hear_out(order, ours, out, f);
 	if (rc < 0) {
 		/* Our own child, not yet waited for: the pid is certainly still its. */
 		kill(pid, SIGKILL);

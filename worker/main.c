@@ -24,11 +24,13 @@
 #include "crypto/init.h"
 #include "crypto/protector.h"
 #include "crypto/seal.h"
+#include "crypto/statehead.h"
 #include "sandbox/guard.h"
 #include "sandbox/isolate.h"
 #include "sandbox/phases.h"
 #include "sandbox/secret.h"
 #include "worker/broker.h"
+#include "worker/keyask.h"
 #include "worker/loop.h"
 #include "worker/order.h"
 #include "worker/places.h"
@@ -172,7 +174,14 @@ static int guard_main(const struct order *order, const struct places *places,
 
 static_assert(DISKS_SLOTS <= PHASES_NOFILE && LIVE_SLOTS <= PHASES_NOFILE, "poll(2) takes no more");
 
+/* What came with a key from a guardian; all 0 without one. */
+struct lease {
+	uint64_t asked; /* the version of the vTPM's state that the guardian was told */
+	uint64_t spent; /* the highest that it knows of */
+};
+
 struct worker {
+	struct lease lease;
 	struct seal *seal;
 	struct store *store;
 	struct vtpm *vtpm;
@@ -200,13 +209,19 @@ static void worker_done(struct worker *w)
 	seal_free(w->seal);
 }
 
-/* The VM key, for this host, by the protector's word.  The host's key is read, used and forgotten.
+/*
+ * The VM key, for this host, by the protector's word.  The host's key is read, used and forgotten.
+ * ERR_RECIPIENT and -ENOENT where the host's key cannot unwrap it: the protector has no entry for
+ * it, or there is none.
  */
 static int unwrap(const struct protector *protector, int *host_key_fd, struct vm_key *key,
 		  struct fault *f)
 {
 	CLEANUP_JWK struct jwk *host = NULL;
 	struct ecdh ecdh;
+	if (*host_key_fd < 0)
+		return fault_set(f, -ENOENT, "this host has no key (%s); run: shieldvm host init",
+				 PATH_HOST_KEY);
 	int rc = jwk_read_fd(*host_key_fd, 1, &host, f);
 	fd_close(host_key_fd);
 	if (rc < 0)
@@ -215,6 +230,40 @@ static int unwrap(const struct protector *protector, int *host_key_fd, struct vm
 	if (rc < 0)
 		return fault_set(f, rc, "this host's key cannot be used: %s", err_text(rc));
 	return protector_unwrap(protector, &ecdh, key, f);
+}
+
+static void release_done(struct keyrelease *r)
+{
+	key_done(&r->key);
+}
+
+/* The VM key from a guardian, for the vTPM's state as it is here. */
+static int ask(struct order *order, int state, struct lease *lease, struct vm_key *key,
+	       struct fault *f)
+{
+	CLEANUP(release_done) struct keyrelease release = { 0 };
+	uint64_t version = 0;
+	/* Of what comes from another host this one has nothing, or something of long ago. */
+	int rc = order->comes ? -ENOENT : statehead_read(state, STATE_NAME, &version, f);
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	rc = keyask(order, version, &release, f);
+	if (rc < 0)
+		return rc;
+	*key = release.key;
+	*lease = (struct lease){ .asked = version, .spent = (uint64_t)release.spent };
+	log_info("a guardian has released the VM's key (lease %lld)", (long long)release.token);
+	return 0;
+}
+
+static int get_key(struct order *order, struct places *places, const struct protector *protector,
+		   struct lease *lease, struct vm_key *key, struct fault *f)
+{
+	struct fault why = { 0 };
+	int rc = unwrap(protector, &places->host_key, key, &why);
+	if ((rc == ERR_RECIPIENT || rc == -ENOENT) && protector_n_guardians(protector) > 0)
+		return ask(order, places->state, lease, key, f);
+	return rc < 0 ? fault_set(f, rc, "%s", why.text) : 0;
 }
 
 static int open_vtpm(struct order *order, struct places *places, const struct vm_key *key,
@@ -232,13 +281,23 @@ static int open_vtpm(struct order *order, struct places *places, const struct vm
 	if (rc < 0)
 		return rc;
 	places->state = -1;
+	/* Only now is it known that the head told the truth, and of this very file. */
+	if (store_version(w->store) < w->lease.asked)
+		return fault_set(f, ERR_POLICY,
+				 "vtpm.older: the vTPM's state was replaced by an older one while "
+				 "the guardian was asked");
 	const struct vtpm_config config = { .store = w->store,
 					    .key = key,
 					    .vm = order->vm,
 					    .tpm_id = facts->tpm_id,
 					    .tpm_id_bytes = sizeof(facts->tpm_id),
 					    .no_rewind = 1,
-					    .keep_memory = 1 };
+					    .keep_memory = 1,
+					    .spent = w->lease.spent,
+					    /* What is to come has been told to the guardian by the
+					     * host that it comes from. */
+					    .oldest = order->comes ? w->lease.spent
+								   : w->lease.asked };
 	rc = isolate_narrow(w->isolation, state);
 	if (rc < 0)
 		return fault_set(f, rc, "Landlock: %s", err_text(rc));
@@ -288,7 +347,7 @@ static int load(struct order *order, struct places *places, const struct channel
 	if (memcmp(facts->vm, order->vm, UUID_BYTES) != 0)
 		return fault_set(f, ERR_VM, "the protector is another VM's");
 	w->level = facts->level;
-	rc = unwrap(protector, &places->host_key, &key, f);
+	rc = get_key(order, places, protector, &w->lease, &key, f);
 	if (rc >= 0)
 		rc = open_vtpm(order, places, &key, facts, w, f);
 	if (rc >= 0)

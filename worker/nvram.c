@@ -103,6 +103,8 @@ static TPM_RESULT cb_storedata(const unsigned char *data, uint32_t length, uint3
 	if (n->holding) {
 		n->dirty = 1;
 		rc = held_set(&n->permanent, data, length);
+	} else if (n->ending) {
+		rc = store_save_same(n->permanent_store, data, length, &f);
 	} else {
 		rc = store_save(n->permanent_store, data, length, &f);
 	}

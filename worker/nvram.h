@@ -27,6 +27,7 @@ struct nvram {
 	struct held permanent, volatile_now;
 	int holding; /* stores go to `permanent` */
 	int dirty;   /* `permanent` is not in the store */
+	int ending;  /* what is stored is the vTPM's own end: the state keeps its version */
 	int failed;  /* a load or store failed since nvram_begin() */
 	int made;    /* the permanent state was found absent since then */
 	int resumed; /* volatile state was loaded since then */

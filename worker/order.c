@@ -12,12 +12,12 @@
 #include "base/fd.h"
 #include "base/registers.h"
 
-/* One message of at most N bytes within ORDER_TIMEOUT_MS; its size, or an error. */
-static ssize_t receive(int sock, void *message, size_t n, int fds[static FD_PASS_MAX],
-		       size_t *n_fds)
+/* One message of at most N bytes within TIMEOUT_MS; its size, or an error. */
+static ssize_t receive(int sock, int timeout_ms, void *message, size_t n,
+		       int fds[static FD_PASS_MAX], size_t *n_fds)
 {
 	struct pollfd p = { .fd = sock, .events = POLLIN };
-	int64_t deadline = clock_ms() + ORDER_TIMEOUT_MS;
+	int64_t deadline = clock_ms() + timeout_ms;
 	int rc;
 	registers_clear();
 	do
@@ -68,7 +68,7 @@ int order_receive(int sock, struct order *out, struct fault *f)
 	int rc = buf_reserve(&message, SPAWN_MESSAGE_MAX);
 	if (rc < 0)
 		return fault_set(f, rc, "the hook's order: %s", err_text(rc));
-	ssize_t got = receive(sock, message.data, SPAWN_MESSAGE_MAX, fds, &n_fds);
+	ssize_t got = receive(sock, ORDER_TIMEOUT_MS, message.data, SPAWN_MESSAGE_MAX, fds, &n_fds);
 	if (got < 0)
 		return fault_set(f, (int)got, "the hook's order: %s", err_text((int)got));
 	message.len = (size_t)got;
@@ -87,6 +87,17 @@ void order_done(struct order *o)
 	fd_close(&o->sock);
 }
 
+/* The answer to a question: N bytes, without descriptors. */
+static ssize_t hear(int sock, int timeout_ms, void *answer, size_t n)
+{
+	int fds[FD_PASS_MAX];
+	size_t n_fds;
+	ssize_t got = receive(sock, timeout_ms, answer, n, fds, &n_fds);
+	for (size_t i = 0; got >= 0 && i < FD_PASS_MAX; i++)
+		fd_close(&fds[i]);
+	return got;
+}
+
 int order_sign(void *arg, const struct ek_public *ek, struct buf *der, struct fault *f)
 {
 	const struct order *o = arg;
@@ -94,8 +105,6 @@ int order_sign(void *arg, const struct ek_public *ek, struct buf *der, struct fa
 				   .version = SPAWN_VERSION,
 				   .kind = SPAWN_SIGN_EK };
 	struct spawn_certificate answer;
-	int fds[FD_PASS_MAX];
-	size_t n_fds;
 	ask.ek.type = ek->type;
 	memcpy(ask.ek.rsa_modulus, ek->rsa_modulus, sizeof(ask.ek.rsa_modulus));
 	memcpy(ask.ek.ecc_x, ek->ecc_x, sizeof(ask.ek.ecc_x));
@@ -103,9 +112,7 @@ int order_sign(void *arg, const struct ek_public *ek, struct buf *der, struct fa
 	int rc = fd_send(o->sock, &ask, sizeof(ask), NULL, 0);
 	if (rc < 0)
 		return fault_set(f, rc, "the hook has gone: %s", err_text(rc));
-	ssize_t got = receive(o->sock, &answer, sizeof(answer), fds, &n_fds);
-	for (size_t i = 0; i < FD_PASS_MAX; i++)
-		fd_close(&fds[i]);
+	ssize_t got = hear(o->sock, ORDER_TIMEOUT_MS, &answer, sizeof(answer));
 	if (got < 0)
 		return fault_set(f, (int)got, "no certificate: %s", err_text((int)got));
 	if (got != sizeof(answer) || answer.magic != SPAWN_MAGIC ||
@@ -115,6 +122,33 @@ int order_sign(void *arg, const struct ek_public *ek, struct buf *der, struct fa
 		return fault_set(f, answer.rc, "the hook cannot sign: %s", err_text(answer.rc));
 	rc = buf_add(der, answer.der, answer.bytes);
 	return rc < 0 ? fault_set(f, rc, "the hook's certificate: %s", err_text(rc)) : 0;
+}
+
+int order_ask_key(struct order *o, const uint8_t worker[static SPAWN_POINT_BYTES],
+		  uint64_t state_version, struct spawn_key *out, struct fault *f)
+{
+	struct spawn_reply ask = { .magic = SPAWN_MAGIC,
+				   .version = SPAWN_VERSION,
+				   .kind = SPAWN_ASK_KEY };
+	struct spawn_key answer;
+	memcpy(ask.ask.worker, worker, SPAWN_POINT_BYTES);
+	ask.ask.state_version = state_version;
+	int rc = fd_send(o->sock, &ask, sizeof(ask), NULL, 0);
+	if (rc < 0)
+		return fault_set(f, rc, "the hook has gone: %s", err_text(rc));
+	ssize_t got = hear(o->sock, ORDER_KEY_TIMEOUT_MS, &answer, sizeof(answer));
+	if (got == 0)
+		return fault_set(f, ERR_STATE, "the hook has gone while a guardian was asked");
+	if (got < 0)
+		return fault_set(f, (int)got, "no key from a guardian: %s", err_text((int)got));
+	if (got != sizeof(answer) || answer.magic != SPAWN_MAGIC ||
+	    answer.version != SPAWN_VERSION || answer.certificate_bytes == 0 ||
+	    answer.certificate_bytes > sizeof(answer.certificate))
+		return fault_set(f, ERR_FORMAT,
+				 "what the hook passes on of a guardian's key is "
+				 "malformed");
+	*out = answer;
+	return 0;
 }
 
 int order_ready(struct order *o, int made)

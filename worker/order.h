@@ -3,17 +3,19 @@
  * What the hook orders, and what it is answered: the worker's side of the spawn conversation
  * (base/spawn.h).
  *
- * Used by: worker/main.c.  order_receive() in phase open, order_sign() in phase load, the answers
- * also after sealing (sendmsg(2), close(2)).
+ * Used by: worker/main.c.  order_receive() in phase open, order_sign() and order_ask_key() in phase
+ * load, the answers also after sealing (sendmsg(2), close(2)).
  */
 #ifndef SHIELDVM_WORKER_ORDER_H
 #define SHIELDVM_WORKER_ORDER_H
 
+#include "base/ask.h"
 #include "base/buf.h"
 #include "base/spawn.h"
 #include "crypto/ekca.h"
 
-#define ORDER_TIMEOUT_MS 10000
+#define ORDER_TIMEOUT_MS     10000
+#define ORDER_KEY_TIMEOUT_MS (ASK_TIMEOUT_MS + ORDER_TIMEOUT_MS) /* the hook gives up first */
 
 struct order {
 	int sock; /* to the hook; -1 once answered */
@@ -32,6 +34,15 @@ void order_done(struct order *o);
 
 /* provision_sign(): have the hook sign EK. ARG is the order. */
 int order_sign(void *arg, const struct ek_public *ek, struct buf *der, struct fault *f) MUST_CHECK;
+
+/*
+ * Have the hook ask a guardian for the VM's key, for the ephemeral key WORKER and a vTPM whose
+ * state is of STATE_VERSION (0: there is none).  At most once.  What comes back is of the right
+ * form, and no more than that.  ERR_FORMAT, ERR_STATE if the hook has gone, -ETIMEDOUT after
+ * ORDER_KEY_TIMEOUT_MS, -errno; a guardian's refusal ends this process, and is the hook's to tell.
+ */
+int order_ask_key(struct order *o, const uint8_t worker[static SPAWN_POINT_BYTES],
+		  uint64_t state_version, struct spawn_key *out, struct fault *f) MUST_CHECK;
 
 /* The answer; the conversation is over.  MADE: the vTPM was manufactured just now. */
 int order_ready(struct order *o, int made) MUST_CHECK;

@@ -17,7 +17,7 @@
 #define PLACES_MIGRATE "migrate.sock" /* where QEMU connects to migrate over several channels */
 
 struct places {
-	int host_key;	      /* PATH_HOST_KEY, for reading */
+	int host_key;	      /* PATH_HOST_KEY, for reading; -1: this host has none */
 	int state;	      /* PATH_STATE/UUID, a folder of the VM's uid */
 	int log;	      /* PATH_LOG/UUID.log, for appending */
 	int launch_listener;  /* PATH_RUN/UUID/launch.sock, 0600, QEMU's uid */

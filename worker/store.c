@@ -9,18 +9,10 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/registers.h"
+#include "crypto/statehead.h"
+#include "worker/slot.h"
 
-#define STATE_MODE    0600
 #define PATH_PART_MAX (STORE_NAME_MAX + 8) /* with the longest suffix and the NUL */
-
-/* One of the two files: known by its inode, whatever it is called at the moment. */
-struct slot {
-	int fd;
-	dev_t dev;
-	ino_t ino;
-	off_t size; /* bytes; -1 = unknown after a failed write */
-};
 
 struct store {
 	int dir;
@@ -35,7 +27,8 @@ struct store {
 	int is_moved;		   /* since this opening */
 	int comes;		   /* STORE_COMES */
 	int mark_first;		   /* store_mark_first() */
-	struct buf sealed;
+	uint64_t highest;	   /* version; no new state has this one or a lower one */
+	struct buf sealed;	   /* a whole file: head and sealed state */
 };
 
 /* ---- Looking -------------------------------------------------------------------------------- */
@@ -48,11 +41,6 @@ static int look(const struct store *s, const char *name, struct stat *st)
 	return errno == ENOENT ? 0 : -errno;
 }
 
-static int is_slot(const struct stat *st, const struct slot *slot)
-{
-	return st->st_dev == slot->dev && st->st_ino == slot->ino;
-}
-
 /* Set SLOT to the index of the slot that NAME is, or to -1 if it is absent or something else. */
 static int slot_named(const struct store *s, const char *name, int *slot)
 {
@@ -60,7 +48,7 @@ static int slot_named(const struct store *s, const char *name, int *slot)
 	int rc = look(s, name, &st);
 	*slot = -1;
 	for (int i = 0; rc > 0 && i < 2; i++)
-		if (is_slot(&st, &s->slot[i]))
+		if (slot_is(&st, &s->slot[i]))
 			*slot = i;
 	return rc < 0 ? rc : 0;
 }
@@ -94,75 +82,21 @@ static int identify(struct store *s, struct fault *f)
 			 s->name, s->next);
 }
 
-static int check_file(const struct stat *st, const char *name, struct fault *f)
-{
-	if (S_ISLNK(st->st_mode))
-		return fault_set(f, -ELOOP,
-				 "the vTPM state '%s' is a symbolic link, and links are not "
-				 "followed; put the file itself in its place",
-				 name);
-	if (!S_ISREG(st->st_mode))
-		return fault_set(f, -EINVAL,
-				 "the vTPM state '%s' is not a regular file; put the state file "
-				 "in its place",
-				 name);
-	if (st->st_uid != geteuid())
-		return fault_set(f, -EPERM,
-				 "the vTPM state '%s' belongs to user %u, not to this process's "
-				 "user %u; chown it if it is this VM's",
-				 name, (unsigned int)st->st_uid, (unsigned int)geteuid());
-	if ((st->st_mode & 07777) != STATE_MODE)
-		return fault_set(f, -EPERM,
-				 "the vTPM state '%s' has mode %04o, which is not 0600; chmod it "
-				 "if nobody else has written to it",
-				 name, (unsigned int)(st->st_mode & 07777));
-	if (st->st_nlink != 1)
-		return fault_set(f, -EINVAL,
-				 "the vTPM state '%s' has %lu names (hard links): storing would "
-				 "leave the others behind; copy the file instead of linking it",
-				 name, (unsigned long)st->st_nlink);
-	return 0;
-}
-
-static int open_slot(struct store *s, int i, const char *name, int flags, struct fault *f)
-{
-	struct slot *slot = &s->slot[i];
-	struct stat st;
-	slot->fd = openat(s->dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | flags,
-			  STATE_MODE);
-	if (slot->fd < 0 || fstat(slot->fd, &st) < 0) {
-		int rc = -errno;
-		return fault_set(f, rc, "the vTPM state's file '%s' cannot be %s: %s", name,
-				 (flags & O_CREAT) ? "made" : "opened", err_text(rc));
-	}
-	if ((flags & O_CREAT) && fchmod(slot->fd, STATE_MODE) < 0) { /* whatever the umask is */
-		int rc = -errno;
-		return fault_set(f, rc, "the vTPM state's file '%s' cannot be made: %s", name,
-				 err_text(rc));
-	}
-	slot->dev = st.st_dev;
-	slot->ino = st.st_ino;
-	slot->size = st.st_size;
-	return (flags & O_CREAT) ? 0 : check_file(&st, name, f);
-}
-
 /* ---- Reading -------------------------------------------------------------------------------- */
 
-static int read_slot(const struct slot *slot, struct buf *b)
+/* Open what is in s->sealed; its version counts only if it is authentic. */
+static int open_sealed(struct store *s, uint64_t *version, struct buf *out, struct fault *f)
 {
-	uint8_t chunk[4096];
-	off_t at = 0;
-	for (;;) {
-		ssize_t n = pread(slot->fd, chunk, sizeof(chunk), at);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : 0;
-		int rc = buf_add(b, chunk, (size_t)n);
-		if (rc < 0)
-			return rc;
-		at += n;
-	}
+	uint64_t said;
+	size_t head;
+	int rc = statehead_parse(s->sealed.data, s->sealed.len, &said, &head, f);
+	if (rc >= 0)
+		rc = seal_bind(s->seal, s->sealed.data, head);
+	if (rc >= 0)
+		rc = seal_open(s->seal, s->sealed.data + head, s->sealed.len - head, out, f);
+	if (rc >= 0)
+		*version = said;
+	return rc;
 }
 
 int store_load(struct store *s, struct buf *out, struct fault *f)
@@ -171,17 +105,30 @@ int store_load(struct store *s, struct buf *out, struct fault *f)
 		return fault_set(f, ERR_STATE, "the vTPM's state has not come from the other host");
 	if (s->current < 0)
 		return fault_set(f, -ENOENT, "there is no vTPM state '%s' yet", s->name);
+	struct slot *slot = &s->slot[s->current];
 	buf_clear(&s->sealed);
-	int rc = read_slot(&s->slot[s->current], &s->sealed);
+	int rc = slot_read(slot, &s->sealed);
 	if (rc < 0)
 		return fault_wrap(f, rc, "the vTPM state '%s' cannot be read", s->name);
-	rc = seal_open(s->seal, s->sealed.data, s->sealed.len, out, f);
+	rc = open_sealed(s, &slot->version, out, f);
 	if (rc < 0)
 		return fault_wrap(f, rc,
 				  "the vTPM state '%s' is refused and left as it is (restore this "
 				  "VM's own file from a backup)",
 				  s->name);
+	store_raise(s, slot->version);
 	return 0;
+}
+
+uint64_t store_version(const struct store *s)
+{
+	return s->current < 0 ? 0 : s->slot[s->current].version;
+}
+
+void store_raise(struct store *s, uint64_t floor)
+{
+	if (s->highest < floor)
+		s->highest = floor;
 }
 
 int store_exists(const struct store *s)
@@ -207,32 +154,6 @@ static int swap(struct store *s, const char *from, const char *to, unsigned int 
 	return renameat2(s->dir, from, s->dir, to, flags) < 0 ? -errno : 0;
 }
 
-/* Put the sealed state into SLOT, which is the spare, and make it durable. */
-static int fill(struct store *s, struct slot *slot)
-{
-	off_t end = (off_t)s->sealed.len, at = 0;
-	int rc, fits = slot->size == end;
-	registers_clear();
-	slot->size = -1;
-	while (at < end) {
-		ssize_t n = pwrite(slot->fd, s->sealed.data + at, (size_t)(end - at), at);
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n == 0)
-			return -EIO;
-		if (n > 0)
-			at += n;
-	}
-	if (!fits && ftruncate(slot->fd, end) < 0)
-		return -errno;
-	do
-		rc = fdatasync(slot->fd) < 0 ? -errno : 0;
-	while (rc == -EINTR);
-	if (rc == 0)
-		slot->size = end;
-	return rc;
-}
-
 /*
  * Swap made, sync failed: give the names back, so that the failure is a failure in every respect.
  * The folder stays dirty unless this sync succeeds, and the next store starts with that sync.
@@ -243,14 +164,14 @@ static void take_back(struct store *s, const char *from, const char *to, unsigne
 		(void)sync_folder(s);
 }
 
-static int save_again(struct store *s, struct fault *f)
+static int save_again(struct store *s, uint64_t version, struct fault *f)
 {
 	struct fault ignored = { 0 };
 	int spare = 1 - s->current;
 	/* From here on the disk must not call the spare the state: see the theory of operation. */
 	int rc = s->folder_dirty ? sync_folder(s) : 0;
 	if (rc == 0)
-		rc = fill(s, &s->slot[spare]);
+		rc = slot_fill(&s->slot[spare], &s->sealed, version);
 	if (rc < 0)
 		return rc;
 	int unnamed;
@@ -286,12 +207,12 @@ static int mark(struct store *s)
 	return rc;
 }
 
-static int save_first(struct store *s, struct fault *f)
+static int save_first(struct store *s, uint64_t version, struct fault *f)
 {
 	/* Dirty here means that an earlier attempt was taken back, perhaps not on disk. */
 	int rc = s->folder_dirty ? sync_folder(s) : 0;
 	if (rc == 0)
-		rc = fill(s, &s->slot[0]);
+		rc = slot_fill(&s->slot[0], &s->sealed, version);
 	if (rc == 0 && s->mark_first)
 		rc = mark(s);
 	if (rc < 0)
@@ -316,10 +237,22 @@ static int save_first(struct store *s, struct fault *f)
 	return 0;
 }
 
-int store_save(struct store *s, const uint8_t *state, size_t n, struct fault *f)
+/* Make the whole file, in s->sealed. */
+static int seal_state(struct store *s, uint64_t version, const uint8_t *state, size_t n)
 {
+	uint8_t head[STATEHEAD_BYTES];
+	statehead_make(version, head);
 	buf_clear(&s->sealed);
-	int rc = seal_blob(s->seal, state, n, &s->sealed);
+	int rc = buf_add(&s->sealed, head, sizeof(head));
+	if (rc >= 0)
+		rc = seal_bind(s->seal, head, sizeof(head));
+	return rc < 0 ? rc : seal_blob(s->seal, state, n, &s->sealed);
+}
+
+static int save_as(struct store *s, uint64_t version, const uint8_t *state, size_t n,
+		   struct fault *f)
+{
+	int rc = seal_state(s, version, state, n);
 	if (rc < 0)
 		return fault_set(f, rc, "the vTPM's state of %zu bytes cannot be sealed: %s", n,
 				 err_text(rc));
@@ -328,13 +261,26 @@ int store_save(struct store *s, const uint8_t *state, size_t n, struct fault *f)
 	rc = identify(s, f);
 	if (rc < 0)
 		return rc;
-	rc = s->current < 0 ? save_first(s, f) : save_again(s, f);
+	rc = s->current < 0 ? save_first(s, version, f) : save_again(s, version, f);
 	if (rc < 0)
 		return fault_set(f, rc,
 				 "the vTPM's state cannot be stored in '%s': %s; the earlier state "
 				 "is kept, and the vTPM refuses to go on until the VM is reset",
 				 s->name, err_text(rc));
 	return 0;
+}
+
+int store_save(struct store *s, const uint8_t *state, size_t n, struct fault *f)
+{
+	if (s->highest >= STATEHEAD_VERSION_MAX)
+		return fault_set(f, ERR_LIMIT, "the vTPM's state has no higher version");
+	return save_as(s, ++s->highest, state, n, f);
+}
+
+int store_save_same(struct store *s, const uint8_t *state, size_t n, struct fault *f)
+{
+	uint64_t version = store_version(s);
+	return version ? save_as(s, version, state, n, f) : store_save(s, state, n, f);
 }
 
 /* ---- Moving --------------------------------------------------------------------------------- */
@@ -404,9 +350,9 @@ static int open_present(struct store *s, const struct stat *st, struct fault *f)
 {
 	CLEANUP_BUF struct buf plain = BUF_INIT(SEAL_PLAINTEXT_MAX);
 	struct stat next;
-	int rc = check_file(st, s->name, f);
+	int rc = slot_check(st, s->name, f);
 	if (rc == 0)
-		rc = open_slot(s, 0, s->name, 0, f);
+		rc = slot_open(s->dir, s->name, 0, &s->slot[0], f);
 	if (rc < 0)
 		return rc;
 	s->current = 0;
@@ -429,7 +375,7 @@ static int open_present(struct store *s, const struct stat *st, struct fault *f)
 	 */
 	rc = remove_if_there(s, s->probe, f);
 	if (rc == 0)
-		rc = open_slot(s, 1, s->probe, O_CREAT | O_EXCL, f);
+		rc = slot_open(s->dir, s->probe, O_CREAT | O_EXCL, &s->slot[1], f);
 	if (rc < 0)
 		return rc;
 	if (!have_next) {
@@ -439,7 +385,7 @@ static int open_present(struct store *s, const struct stat *st, struct fault *f)
 		if (rc == 0) {
 			fd = openat(s->dir, s->next,
 				    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-				    STATE_MODE);
+				    SLOT_MODE);
 			if (fd < 0)
 				rc = -errno;
 		}
@@ -487,9 +433,9 @@ static int open_absent(struct store *s, enum store_birth birth, struct fault *f)
 	if (rc == 0)
 		rc = remove_if_there(s, s->spare, f);
 	if (rc == 0)
-		rc = open_slot(s, 0, s->fresh, O_CREAT | O_EXCL, f);
+		rc = slot_open(s->dir, s->fresh, O_CREAT | O_EXCL, &s->slot[0], f);
 	if (rc == 0)
-		rc = open_slot(s, 1, s->spare, O_CREAT | O_EXCL, f);
+		rc = slot_open(s->dir, s->spare, O_CREAT | O_EXCL, &s->slot[1], f);
 	if (rc == 0)
 		rc = probe_swap(s, s->fresh, s->spare, f);
 	if (rc < 0) {
@@ -548,7 +494,7 @@ int store_open(int dir_fd, const char *name, struct seal *seal, enum store_birth
 	s->folder_dirty = 1;
 	s->seal = seal;
 	s->comes = birth == STORE_COMES;
-	s->sealed = BUF_INIT(SEAL_FILE_MAX);
+	s->sealed = BUF_INIT(STATEHEAD_BYTES + SEAL_FILE_MAX);
 	rc = set_names(s, name, f);
 	if (rc < 0)
 		goto fail;

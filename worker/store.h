@@ -21,6 +21,11 @@
  * store and after each doubtful swap the names are compared with the two inodes, and a folder in
  * which somebody else moved or replaced the files is refused.
  *
+ * Each file begins with a head in clear that has the state's version (crypto/statehead.h), and is
+ * sealed with the head as context: no state has another's version.  A version is used for one
+ * attempt to store, whether it succeeds or not.  A file from before there were heads is of version
+ * 0, and has one as soon as something is stored.
+ *
  * Used by: worker/ only, one thread at a time (the caller holds the vTPM lock).  The process
  * ignores SIGXFSZ, so that a file size limit is an error and not its end.  System calls after
  * sealing: pread64, pwrite64, ftruncate, fdatasync, renameat2, fsync, newfstatat (with the folder's
@@ -73,16 +78,27 @@ void store_mark_first(struct store *s);
 /* 1 if there is a state. */
 int store_exists(const struct store *s);
 
+/* The version of the state that there is; 0: none, or one without a head. */
+uint64_t store_version(const struct store *s);
+
+/* States from here on get versions above FLOOR, and above their own so far. */
+void store_raise(struct store *s, uint64_t floor);
+
 /* Append the current state's plaintext to OUT; -ENOENT if there is none, errors of seal_open(),
  * -errno. */
 int store_load(struct store *s, struct buf *out, struct fault *f) MUST_CHECK;
 
 /*
- * Replace the state.  When this returns 0 the new state is durable; after any failure the old one
- * still is, on disk and for store_load(), with one exception: if the swap was made, its sync failed
- * and it cannot be taken back either, the disk may hold either one and store_load() gives what the
- * folder shows.
+ * Replace the state, under the next version.  When this returns 0 the new state is durable; after
+ * any failure the old one still is, on disk and for store_load(), with one exception: if the swap
+ * was made, its sync failed and it cannot be taken back either, the disk may hold either one and
+ * store_load() gives what the folder shows.  ERR_LIMIT if the state is too large or there is no
+ * higher version.
  */
 int store_save(struct store *s, const uint8_t *state, size_t n, struct fault *f) MUST_CHECK;
+
+/* Likewise, but under the version that the state has, if it has one: for what is not the guest's
+ * doing. */
+int store_save_same(struct store *s, const uint8_t *state, size_t n, struct fault *f) MUST_CHECK;
 
 #endif

@@ -31,6 +31,8 @@ struct vtpm {
 	atomic_int busy, cancel;
 
 	int keep_memory;
+	uint64_t counts_as,
+		oldest;	       /* versions: of what is here, at least; of blobs that are taken */
 	int no_rewind, served; /* served: a command was run, not counting provisioning, or
 				  vtpm_keep() said that none may come before it */
 	int awaiting, given;   /* vtpm_await(); the permanent state has come since */
@@ -77,6 +79,9 @@ int vtpm_new(const struct vtpm_config *config, struct vtpm **out, struct fault *
 	t->nvram.volatile_store = config->volatile_store;
 	t->no_rewind = config->no_rewind;
 	t->keep_memory = config->keep_memory;
+	t->counts_as = config->spent;
+	t->oldest = config->oldest;
+	store_raise(config->store, config->spent);
 	t->orderly = 1;
 	t->log_sink = -1;
 	t->reply_size = VTPM_BUFFER_MAX;
@@ -143,10 +148,12 @@ static void stop_locked(struct vtpm *t)
 	};
 	if (!atomic_load(&t->running))
 		return;
+	t->nvram.ending = 1;
 	for (size_t i = 0; i < 2 && !t->orderly && !t->nvram.failed; i++) {
 		process(t, shutdown[i], sizeof(shutdown[i]));
 		t->orderly = be32(t->reply + 6) == 0;
 	}
+	t->nvram.ending = 0;
 	TPMLIB_Terminate();
 	atomic_store(&t->running, 0);
 }
@@ -444,9 +451,17 @@ static int copy_state(enum TPMLIB_StateType type, struct buf *out)
 	return rc;
 }
 
+/* Of the running vTPM's permanent state. */
+static uint64_t version(const struct vtpm *t)
+{
+	uint64_t stored = store_version(t->nvram.permanent_store);
+	return stored < t->counts_as ? t->counts_as : stored;
+}
+
 int vtpm_get_blob(struct vtpm *t, uint32_t type, struct buf *out)
 {
-	CLEANUP_BUF struct buf state = BUF_INIT(VTPM_BLOB_MAX - SEAL_OVERHEAD_BYTES);
+	CLEANUP_BUF struct buf state =
+		BUF_INIT(VTPM_BLOB_MAX - SEAL_OVERHEAD_BYTES - BLOB_VERSION_BYTES);
 	if (type < VTPM_BLOB_PERMANENT || type > VTPM_BLOB_SAVESTATE)
 		return ERR_FORMAT;
 	int rc = lock_running(t);
@@ -461,7 +476,8 @@ int vtpm_get_blob(struct vtpm *t, uint32_t type, struct buf *out)
 							    : TPMLIB_STATE_VOLATILE,
 				&state);
 	if (rc >= 0)
-		rc = blob_seal(t->blobs, (enum vtpm_blob)type, state.data, state.len, out);
+		rc = blob_seal(t->blobs, (enum vtpm_blob)type, version(t), state.data, state.len,
+			       out);
 	pthread_mutex_unlock(&t->lock);
 	return rc;
 }
@@ -476,10 +492,21 @@ static int open_blob(struct vtpm *t, enum vtpm_blob type, int sealed, const uint
 		return fault_set(f, ERR_LIMIT, "longer than %d bytes", VTPM_BLOB_MAX);
 	if (sealed && !t->blobs)
 		return fault_set(f, ERR_RECIPIENT, "sealed, but this vTPM has no key for it");
-	int rc = blob_open(t->blobs, type, data, n, state, f);
+	uint64_t of;
+	int rc = blob_open(t->blobs, type, data, n, &of, state, f);
 	if (rc >= 0 && type == VTPM_BLOB_SAVESTATE && state->len)
 		return fault_set(f, ERR_FORMAT, "a TPM 2.0 has no such state");
-	return rc;
+	if (rc < 0 || type != VTPM_BLOB_PERMANENT)
+		return rc;
+	if (of < t->oldest)
+		return fault_set(f, ERR_POLICY,
+				 "vtpm.older: the vTPM's state in it is of version %llu, and the "
+				 "guardian's lease is for version %llu or later",
+				 (unsigned long long)of, (unsigned long long)t->oldest);
+	if (t->counts_as < of)
+		t->counts_as = of;
+	store_raise(t->nvram.permanent_store, of);
+	return 0;
 }
 
 int vtpm_set_blob(struct vtpm *t, uint32_t type, int sealed, const uint8_t *data, size_t n,

@@ -41,12 +41,13 @@ struct vtpm_config {
 	const uint8_t *vm;	      /* UUID_BYTES; what sealed blobs are bound to */
 	const uint8_t *tpm_id;	      /* likewise, unless its size is 0: the protector's vTPM id */
 	size_t tpm_id_bytes;
-	/*
-	 * 1: state blobs are taken only until the guest's first command (a restore, an incoming
+	/* 1: state blobs are taken only until the guest's first command (a restore, an incoming
 	 * migration).  A QEMU that was taken over could otherwise put back an older state again and
-	 * again, and with it the counter that stands between a PIN and its guessing.
-	 */
+	 * again, and with it the counter that stands between a PIN and its guessing. */
 	int no_rewind, keep_memory; /* keep_memory 1: it is secret, none can be given back */
+	/* Versions of the permanent state (worker/store.h).  SPENT: what is here counts as this one
+	 * at least, and what is stored gets higher ones.  OLDEST: older state blobs are refused. */
+	uint64_t spent, oldest;
 };
 
 /*
@@ -96,7 +97,6 @@ void vtpm_pause(struct vtpm *t, int pause);
  */
 void vtpm_stop(struct vtpm *t);
 int vtpm_running(const struct vtpm *t);
-
 /* 1 if the last vtpm_init() found no state and manufactured a TPM. */
 int vtpm_was_made(const struct vtpm *t);
 
@@ -123,7 +123,6 @@ int vtpm_set_locality(struct vtpm *t, unsigned int locality) MUST_CHECK;
  * when not running, -EIO if libtpms refuses. */
 int vtpm_get_established(struct vtpm *t, int *bit) MUST_CHECK;
 int vtpm_reset_established(struct vtpm *t, unsigned int locality) MUST_CHECK;
-
 /* CMD_HASH_START, _DATA, _END.  ERR_STATE when not running, or out of sequence. */
 int vtpm_hash_start(struct vtpm *t) MUST_CHECK;
 int vtpm_hash_data(struct vtpm *t, const uint8_t *data, size_t n) MUST_CHECK;
@@ -138,7 +137,8 @@ int vtpm_info(struct vtpm *t, uint64_t flags, struct buf *out) MUST_CHECK;
 int vtpm_has_blob_key(const struct vtpm *t); /* 1 if state blobs are sealed */
 
 /*
- * CMD_GET_STATEBLOB: append the state of the running vTPM, sealed if there is a key.  ERR_STATE
+ * CMD_GET_STATEBLOB: append the state of the running vTPM, sealed if there is a key, the permanent
+ * one with its version.  ERR_STATE
  * when not running, -ENOENT for a savestate (a TPM 2.0 has none), ERR_FORMAT for another type.
  */
 int vtpm_get_blob(struct vtpm *t, uint32_t type, struct buf *out) MUST_CHECK;
@@ -147,9 +147,10 @@ int vtpm_get_blob(struct vtpm *t, uint32_t type, struct buf *out) MUST_CHECK;
  * CMD_SET_STATEBLOB, while stopped: keep DATA (N <= VTPM_BLOB_MAX) for the next vtpm_init().  With
  * a key, DATA must be a sealed blob of this type and VM (else what seal_open() says), whether or
  * not SEALED is set: swtpm_ioctl does not give the flag back.  Without one, SEALED gives
- * ERR_RECIPIENT.  N = 0: the state is empty. ERR_STATE when running, ERR_FORMAT for an unknown
- * type; ERR_STATE also if the vTPM has served its guest and the configuration says no_rewind.  A
- * failure forgets the blob of that type set before.
+ * ERR_RECIPIENT.  N = 0: the state is empty. ERR_POLICY (rule vtpm.older) for a permanent state
+ * older than the configuration allows.  ERR_STATE when running, ERR_FORMAT for an unknown type;
+ * ERR_STATE also if the vTPM has served its guest and the configuration says no_rewind.  A failure
+ * forgets the blob of that type set before.
  */
 int vtpm_set_blob(struct vtpm *t, uint32_t type, int sealed, const uint8_t *data, size_t n,
 		  struct fault *f) MUST_CHECK;

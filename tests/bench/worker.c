@@ -169,7 +169,8 @@ static void run_worker(int secret, int commands, struct run *r)
 	struct control_reply reply;
 	struct subject s = { .name = "worker", .program = PATH_WORKER };
 	CLEANUP_FOLDERS struct folders folders = { -1, -1, -1, 0 };
-	int made, lifeline;
+	struct spawner_outcome outcome;
+	int lifeline;
 	if (!secret) {
 		scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
 		if (!filter || seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0) < 0 ||
@@ -187,7 +188,7 @@ static void run_worker(int secret, int commands, struct run *r)
 					     .worker_uid = folders.uid,
 					     .lock = folders.lock };
 	double start = now_us(CLOCK_MONOTONIC);
-	if (spawner_run(&order, &made, &f) < 0)
+	if (spawner_run(&order, &outcome, &f) < 0)
 		refuse("the worker", &f);
 	if (control_ask(vm, CONTROL_ARM, &reply, &f) < 0)
 		refuse("arm", &f);

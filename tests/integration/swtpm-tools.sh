@@ -104,7 +104,7 @@ check 'and leaves it alone' test "$before" = "$(digest "vm/$uuid/tpm2")"
 mkdir sealed
 printf secret >passphrase
 check 'swtpm_setup with a passphrase' "${setup[@]/"vm/$uuid/tpm2"/sealed}" --pwdfile passphrase --cipher aes-256-cbc
-check 'made a state' grep -q ^SHVDSEAL sealed/tpm2-00.permall
+check 'made a state' grep -q ^SHVDSTAT sealed/tpm2-00.permall
 refused 1 'made with a --key' socket --tpm2 --tpmstate "dir=$work/sealed" --ctrl "type=unixio,path=$work/ctrl"
 
 # --- the control channel, over a Unix socket, with swtpm_ioctl ---

@@ -33,7 +33,7 @@ serves() {
 check 'its TPM is shieldvm-swtpm' serves
 check 'swtpm_setup made keys and certificates' grep -q 'Successfully authored TPM state' \
 	/var/log/swtpm/libvirt/qemu/drop-in-swtpm.log
-check 'the state is sealed' grep -q ^SHVDSEAL "$state/tpm2-00.permall"
+check 'the state is sealed' grep -q ^SHVDSTAT "$state/tpm2-00.permall"
 guest_boots $uuid
 check "the TPM answers: $tpm" grep -q '^ok manufacturer=IBM ek-rsa=[1-9]' <<<"$tpm"
 check 'a volume is made' test "$luks" = 'created 1'

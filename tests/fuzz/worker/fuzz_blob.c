@@ -26,7 +26,12 @@ static int authentic(unsigned int type, const uint8_t *blob, size_t n)
 		return 0;
 	int rc = seal_open(s, blob, n, &plain, NULL);
 	seal_free(s);
-	return rc >= 0;
+	if (rc >= 0 || type != VTPM_BLOB_PERMANENT ||
+	    seal_new(&key, KEY_USE_VTPM_BLOB_VERSIONED, vm, NULL, 0, &s) < 0)
+		return rc >= 0;
+	rc = seal_open(s, blob, n, &plain, NULL);
+	seal_free(s);
+	return rc >= 0 && plain.len >= BLOB_VERSION_BYTES && plain.data[0] < 0x80;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

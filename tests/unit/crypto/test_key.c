@@ -44,7 +44,7 @@ static void test_every_input_matters(void **state)
 {
 	(void)state;
 	CLEANUP_KEY struct vm_key key = counting_key();
-	uint8_t out[14][32], vm[UUID_BYTES];
+	uint8_t out[KEY_USE_LAST + 5][32], vm[UUID_BYTES];
 	const uint8_t *salt = (const uint8_t *)"salt";
 	size_t n = 0;
 	for (enum key_use use = KEY_USE_VTPM_STATE; use <= KEY_USE_LAST; use++)

@@ -27,7 +27,30 @@ int store_save(struct store *s, const uint8_t *state, size_t n, struct fault *f)
 	s->state.max = SEAL_PLAINTEXT_MAX;
 	buf_clear(&s->state);
 	s->exists = 1;
+	s->version = ++s->highest;
 	return buf_add(&s->state, state, n);
+}
+
+int store_save_same(struct store *s, const uint8_t *state, size_t n, struct fault *f)
+{
+	uint64_t version = s->version, highest = s->highest;
+	int rc = store_save(s, state, n, f);
+	if (rc >= 0 && version) {
+		s->version = version;
+		s->highest = highest;
+	}
+	return rc;
+}
+
+uint64_t store_version(const struct store *s)
+{
+	return s->version;
+}
+
+void store_raise(struct store *s, uint64_t floor)
+{
+	if (s->highest < floor)
+		s->highest = floor;
 }
 
 int store_set_moved(struct store *s, int moved, struct fault *f)

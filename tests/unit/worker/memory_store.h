@@ -11,6 +11,7 @@
 struct store {
 	int exists;
 	struct buf state;
+	uint64_t version, highest;
 	int saves;	/* calls of store_save() */
 	int fail_saves; /* this many of the next calls fail with -ENOSPC */
 	int fail_moves; /* and of store_set_moved() */

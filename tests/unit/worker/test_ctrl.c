@@ -177,7 +177,7 @@ static void test_save_and_restore(void **state)
 static void test_blobs_hide_the_state(void **state)
 {
 	struct fixture *x = *state;
-	static const enum key_use use[] = { KEY_USE_VTPM_BLOB_PERMANENT,
+	static const enum key_use use[] = { KEY_USE_VTPM_BLOB_VERSIONED,
 					    KEY_USE_VTPM_BLOB_VOLATILE };
 	start_tpm(x);
 	for (unsigned int type = 1; type <= 2; type++) {

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "crypto/statehead.h"
 #include "worker/store.h"
 
 #define NAME "vtpm.state"
@@ -287,10 +288,10 @@ static void test_every_truncation_and_trailing_bytes(void **state)
 	put("", good.data, good.len);
 	uint64_t before = picture();
 	assert_refused(ERR_TRAILING, "behind");
-	uint8_t *big = calloc(1, SEAL_FILE_MAX + 1);
+	uint8_t *big = calloc(1, STATEHEAD_BYTES + SEAL_FILE_MAX + 1);
 	assert_non_null(big);
 	assert_true(picture() == before);
-	put("", big, SEAL_FILE_MAX + 1);
+	put("", big, STATEHEAD_BYTES + SEAL_FILE_MAX + 1);
 	assert_refused(ERR_LIMIT, "over the limit");
 	free(big);
 }

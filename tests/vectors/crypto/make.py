@@ -27,7 +27,8 @@ OTHER_KEY = bytes(range(1, 33))
 VM = bytes.fromhex("00112233445566778899aabbccddeeff")
 OTHER_VM = bytes.fromhex("00112233445566778899aabbccddeefe")
 TPM = bytes.fromhex("0f1e2d3c4b5a69788796a5b4c3d2e1f0")
-LABELS = {1: "vtpm-state", 2: "vtpm-blob-permanent", 3: "vtpm-blob-volatile", 4: "vtpm-blob-savestate"}
+LABELS = {1: "vtpm-state", 2: "vtpm-blob-permanent", 3: "vtpm-blob-volatile", 4: "vtpm-blob-savestate",
+          10: "vtpm-blob-versioned"}
 MIB = 1 << 20
 
 
@@ -69,8 +70,11 @@ def sealed_cases():
         take(f"{n}-bytes", seal(pattern(n)), n)
     take("no-context", seal(text, context=b""), 20, context=b"")
     take("long-context", seal(text, context=pattern(256)), 20, context=pattern(256))
-    for use in (2, 3, 4):
+    for use in (2, 3, 4, 10):
         take(f"purpose-{use}", seal(text, use=use), 20, use=use)
+
+    take("state-with-head", seal(text, context=TPM + b"SHVDSTAT" + struct.pack(">QQ", 1, 5)), 20,
+         context=TPM + b"SHVDSTAT" + struct.pack(">QQ", 1, 5))
 
     refuse("empty", "ERR_TRUNCATED", b"")
     refuse("half-magic", "ERR_TRUNCATED", good[:4])
@@ -81,6 +85,8 @@ def sealed_cases():
     refuse("version-2-short", "ERR_VERSION", seal(text, version=2)[:9])
     refuse("purpose-0", "ERR_VERSION", seal(text, use=0, label="vtpm-state"))
     refuse("purpose-8", "ERR_VERSION", seal(text, use=8, label="vtpm-state"))
+    refuse("purpose-9", "ERR_VERSION", seal(text, use=9, label="vtpm-state"))
+    refuse("purpose-11", "ERR_VERSION", seal(text, use=11, label="vtpm-state"))
     refuse("purpose-255", "ERR_VERSION", seal(text, use=255, label="vtpm-state"))
     refuse("aead-0", "ERR_VERSION", seal(text, aead=0))
     refuse("aead-2", "ERR_VERSION", seal(text, aead=2))
@@ -99,6 +105,14 @@ def sealed_cases():
     refuse("other-purpose", "ERR_PURPOSE", seal(text, use=2))
     refuse("other-purpose-relabelled", "ERR_PURPOSE", good[:9] + b"\2" + good[10:])
     refuse("purpose-relabelled-to-fit", "ERR_AUTH", (lambda b: b[:9] + b"\1" + b[10:])(seal(text, use=2)))
+    refuse("blob-without-version", "ERR_PURPOSE", seal(text, use=2), use=10)
+    refuse("blob-without-version-relabelled", "ERR_AUTH",
+           (lambda b: b[:9] + b"\x0a" + b[10:])(seal(text, use=2)), use=10)
+    # The state file's head is bound as context behind the vTPM's id.
+    head = lambda version, form=1: b"SHVDSTAT" + struct.pack(">QQ", form, version)
+    refuse("state-head-of-another-version", "ERR_AUTH", seal(text, context=TPM + head(6)), context=TPM + head(5))
+    refuse("state-head-absent", "ERR_AUTH", seal(text), context=TPM + head(5))
+    refuse("state-head-unasked", "ERR_AUTH", seal(text, context=TPM + head(5)))
     refuse("label-of-another-use", "ERR_AUTH", seal(text, label="vtpm-blob-permanent"))
     refuse("other-vm", "ERR_VM", seal(text, vm=OTHER_VM))
     refuse("vm-relabelled-to-fit", "ERR_AUTH", (lambda b: b[:16] + VM + b[32:])(seal(text, vm=OTHER_VM)))

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The worker's question for a guardian's key; a child plays hook, host and guardian. */
+#include "tests/unit/test.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "crypto/jwk.h"
+#include "worker/keyask.h"
+
+static const char PROTECTOR[] = "a protector";
+static const uint8_t VM[UUID_BYTES] = { 1, 2, 3 };
+static const uint8_t CERTIFICATE[] = "a certificate";
+
+enum lie {
+	NONE,
+	OTHER_VM,
+	OTHER_PROTECTOR,
+	OTHER_REQUEST,
+	OTHER_CERTIFICATE,
+	OTHER_WORKER,
+	OTHER_MAGIC,
+	OTHER_VERSION,
+	NO_CERTIFICATE,
+	LONG_CERTIFICATE,
+	ALTERED,
+	SHORT,
+	GONE,
+	LIES,
+};
+
+static _Noreturn void give_up(void)
+{
+	_exit(1);
+}
+
+/* What host and guardian do: seal to the worker, inside to the host, and take the host's off. */
+static void seal(const uint8_t *worker, const struct keyrelease_about *about, uint8_t *inner_out)
+{
+	CLEANUP_JWK struct jwk *host = NULL;
+	CLEANUP_BUF struct buf sealed = BUF_INIT(KEYRELEASE_BYTES);
+	CLEANUP_BUF struct buf inner = BUF_INIT(KEYRELEASE_INNER_BYTES);
+	const struct keyrelease r = { .key = { { 42 } }, .token = 5, .expires = 6, .spent = 7 };
+	uint8_t point[JWK_POINT_BYTES];
+	struct ecdh ecdh;
+	if (jwk_new(&host, NULL) < 0 || ecdh_from_jwk(host, &ecdh) < 0)
+		give_up();
+	jwk_point(host, point);
+	if (keyrelease_seal(point, worker, about, &r, &sealed, NULL) < 0 ||
+	    keyrelease_unwrap(&ecdh, point, about, sealed.data, sealed.len, &inner, NULL) < 0)
+		give_up();
+	memcpy(inner_out, inner.data, inner.len);
+}
+
+static _Noreturn void play_hook(int sock, enum lie lie)
+{
+	struct spawn_reply ask;
+	struct spawn_key answer = { .magic = SPAWN_MAGIC,
+				    .version = SPAWN_VERSION,
+				    .request = { 9 },
+				    .certificate_bytes = sizeof(CERTIFICATE) };
+	CLEANUP_JWK struct jwk *other = NULL;
+	if (recv(sock, &ask, sizeof(ask), 0) != sizeof(ask) || ask.magic != SPAWN_MAGIC ||
+	    ask.kind != SPAWN_ASK_KEY || ask.ask.state_version != 1234 || lie == GONE)
+		give_up();
+	struct keyrelease_about about = { .certificate = CERTIFICATE,
+					  .certificate_bytes = sizeof(CERTIFICATE),
+					  .protector = PROTECTOR,
+					  .protector_chars = strlen(PROTECTOR),
+					  .request = { 9 } };
+	memcpy(about.vm, VM, UUID_BYTES);
+	memcpy(answer.certificate, CERTIFICATE, sizeof(CERTIFICATE));
+	if (lie == OTHER_VM)
+		about.vm[15] ^= 1;
+	if (lie == OTHER_PROTECTOR)
+		about.protector = "b protector";
+	if (lie == OTHER_WORKER) {
+		if (jwk_new(&other, NULL) < 0)
+			give_up();
+		jwk_point(other, ask.ask.worker);
+	}
+	seal(ask.ask.worker, &about, answer.inner);
+	answer.magic ^= lie == OTHER_MAGIC;
+	answer.version ^= lie == OTHER_VERSION;
+	answer.request[0] ^= lie == OTHER_REQUEST;
+	answer.certificate[3] ^= lie == OTHER_CERTIFICATE;
+	answer.inner[100] ^= lie == ALTERED;
+	if (lie == NO_CERTIFICATE)
+		answer.certificate_bytes = 0;
+	if (lie == LONG_CERTIFICATE)
+		answer.certificate_bytes = SPAWN_HEALTH_MAX + 1;
+	/* With descriptors, which the worker must not keep. */
+	const int fds[] = { sock, sock };
+	if (fd_send(sock, &answer, sizeof(answer) - (lie == SHORT), fds, 2) < 0)
+		give_up();
+	_exit(0);
+}
+
+static int ask(enum lie lie, struct keyrelease *out, struct fault *f)
+{
+	struct order order = { .lock = -1, .protector = BUF_INIT(64) };
+	int ends[2], status;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+	assert_int_equal(buf_add(&order.protector, PROTECTOR, strlen(PROTECTOR)), 0);
+	memcpy(order.vm, VM, UUID_BYTES);
+	order.sock = ends[0];
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		fd_close(&ends[0]);
+		play_hook(ends[1], lie);
+	}
+	fd_close(&ends[1]);
+	int before = dup(0);
+	int rc = keyask(&order, 1234, out, f);
+	int after = dup(0);
+	assert_int_equal(after, before + 1);
+	fd_close(&before);
+	fd_close(&after);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), lie == GONE);
+	order_done(&order);
+	return rc;
+}
+
+static void test_key(void **state)
+{
+	struct keyrelease r = { 0 };
+	(void)state;
+	assert_int_equal(ask(NONE, &r, NULL), 0);
+	assert_int_equal(r.key.bytes[0], 42);
+	assert_true(r.token == 5 && r.expires == 6 && r.spent == 7);
+}
+
+static void test_lies(void **state)
+{
+	static const struct {
+		int rc;
+		const char *text;
+	} want[LIES] = {
+		[OTHER_VM] = { ERR_POLICY, "guardian.key: " },
+		[OTHER_PROTECTOR] = { ERR_POLICY, "guardian.key: " },
+		[OTHER_REQUEST] = { ERR_POLICY, "guardian.key: " },
+		[OTHER_CERTIFICATE] = { ERR_POLICY, "guardian.key: " },
+		[OTHER_WORKER] = { ERR_POLICY, "guardian.key: " },
+		[ALTERED] = { ERR_POLICY, "guardian.key: " },
+		[OTHER_MAGIC] = { ERR_FORMAT, "malformed" },
+		[OTHER_VERSION] = { ERR_FORMAT, "malformed" },
+		[NO_CERTIFICATE] = { ERR_FORMAT, "malformed" },
+		[LONG_CERTIFICATE] = { ERR_FORMAT, "malformed" },
+		[SHORT] = { ERR_FORMAT, "malformed" },
+		[GONE] = { ERR_STATE, "hook has gone" },
+	};
+	(void)state;
+	for (enum lie lie = NONE + 1; lie < LIES; lie++) {
+		struct keyrelease r = { .token = 77 };
+		struct fault f = { 0 };
+		assert_int_equal(ask(lie, &r, &f), want[lie].rc);
+		assert_non_null(strstr(f.text, want[lie].text));
+		assert_true(r.token == 77 && r.key.bytes[0] == 0);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_key),
+		cmocka_unit_test(test_lies),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "worker/keyask.h"
+
+#include "crypto/jwk.h"
+
+_Static_assert(SPAWN_POINT_BYTES == JWK_POINT_BYTES && SPAWN_POINT_BYTES == RAWKEY_P256_POINT,
+	       "base/spawn.h cannot ask crypto/");
+_Static_assert(SPAWN_INNER_BYTES == KEYRELEASE_INNER_BYTES, "base/spawn.h");
+_Static_assert(SPAWN_REQUEST_BYTES == KEYRELEASE_REQUEST_BYTES, "base/spawn.h");
+_Static_assert(SPAWN_HEALTH_MAX == HEALTHCERT_MAX, "base/spawn.h");
+
+/* What it was released for must be this VM, this protector and this ephemeral key. */
+static int open_inner(const struct order *order, const struct ecdh *mine,
+		      const uint8_t point[static JWK_POINT_BYTES], const struct spawn_key *answer,
+		      struct keyrelease *out, struct fault *f)
+{
+	struct fault why = { 0 };
+	struct keyrelease_about about = { .certificate = answer->certificate,
+					  .certificate_bytes = answer->certificate_bytes,
+					  .protector = (const char *)order->protector.data,
+					  .protector_chars = order->protector.len };
+	memcpy(about.vm, order->vm, UUID_BYTES);
+	memcpy(about.request, answer->request, sizeof(about.request));
+	int rc = keyrelease_open(mine, point, &about, answer->inner, sizeof(answer->inner), out,
+				 &why);
+	if (rc < 0)
+		return fault_set(f, ERR_POLICY,
+				 "guardian.key: what came for this worker from a guardian does not "
+				 "open: %s",
+				 why.text[0] ? why.text : err_text(rc));
+	return 0;
+}
+
+int keyask(struct order *order, uint64_t state_version, struct keyrelease *out, struct fault *f)
+{
+	CLEANUP_JWK struct jwk *key = NULL;
+	uint8_t point[JWK_POINT_BYTES];
+	struct spawn_key answer;
+	struct ecdh mine;
+	int rc = jwk_new(&key, f);
+	if (rc < 0)
+		return rc;
+	rc = ecdh_from_jwk(key, &mine);
+	if (rc < 0)
+		return fault_set(f, rc, "the worker's key cannot be used: %s", err_text(rc));
+	jwk_point(key, point);
+	rc = order_ask_key(order, point, state_version, &answer, f);
+	return rc < 0 ? rc : open_inner(order, &mine, point, &answer, out, f);
+}
