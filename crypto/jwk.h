@@ -61,6 +61,14 @@ int jwk_thumbprint(const struct jwk *k, char out[static JWK_THUMBPRINT_SIZE]) MU
 
 int jwk_is_private(const struct jwk *k);
 
+/* A public key from its coordinates, big endian.  ERR_FORMAT if the point is not on the curve. */
+int jwk_from_point(const uint8_t x[static JWK_COORDINATE_BYTES],
+		   const uint8_t y[static JWK_COORDINATE_BYTES], struct jwk **out) MUST_CHECK;
+
+/* The coordinates, big endian; they belong to K. */
+const uint8_t *jwk_x(const struct jwk *k);
+const uint8_t *jwk_y(const struct jwk *k);
+
 /* 1 if A and B are the same public key. */
 int jwk_same(const struct jwk *a, const struct jwk *b);
 

@@ -67,3 +67,17 @@ int confine_folder(int folder, const struct store_ports *ports, const struct fil
 		log_warning("this kernel does not confine the keeper to its database's ports");
 	return finish(filter, parent, f);
 }
+
+int confine_module(const struct filter *filter, pid_t parent, struct fault *f)
+{
+	int rc = no_core(f);
+	if (rc >= 0)
+		rc = phases_stay(f);
+	if (rc < 0)
+		return rc;
+	rc = landlock_apart();
+	if (rc < 0)
+		log_warning("this kernel does not keep the HSM's module from other processes: %s",
+			    err_text(rc));
+	return finish(filter, parent, f);
+}

@@ -29,4 +29,8 @@ int confine_closed(uid_t uid, const struct filter *filter, pid_t parent,
 int confine_folder(int folder, const struct store_ports *ports, const struct filter *filter,
 		   pid_t parent, struct fault *f) MUST_CHECK;
 
+/* A process with a library of somebody else's: uid and files as they are, but no capability, and no
+ * way to trace or signal other processes. */
+int confine_module(const struct filter *filter, pid_t parent, struct fault *f) MUST_CHECK;
+
 #endif

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/paths.h"
 #include "crypto/init.h"
+#include "guardian/pkcs11.h"
 #include "guardian/setup.h"
 #include "guardian/supervise.h"
 
@@ -28,10 +29,11 @@
 #define ADDRESS_MAX   256
 
 static const char HELP[] =
-	"usage: shieldvm-guardian init [--state DIR] [--db URL]\n"
+	"usage: shieldvm-guardian init [--state DIR] [--db URL] [--release-key URI]\n"
 	"                              [--admin PUB.jwk [--admin-name NAME]]\n"
-	"       shieldvm-guardian run [--state DIR] [--db URL] [--listen ADDR:PORT]\n"
-	"                             [--admin-listen ADDR:PORT] [--ek-ca FILE]\n"
+	"       shieldvm-guardian run [--state DIR] [--db URL] [--release-key URI]\n"
+	"                             [--listen ADDR:PORT] [--admin-listen ADDR:PORT]\n"
+	"                             [--ek-ca FILE]\n"
 	"\n"
 	"A guardian looks into what hosts measured of themselves and certifies those that are\n"
 	"healthy; no VM's key goes through it yet.\n"
@@ -44,6 +46,9 @@ static const char HELP[] =
 	"                            postgresql://USER@NAME/DATABASE?hostaddr=NUMBER: a database\n"
 	"                            that several guardians share, instead of a file in the "
 	"folder\n"
+	"  --release-key URI         "
+	"pkcs11:token=T;object=O?module-path=/M.so&pin-source=file:/PIN:\n"
+	"                            the release key is in an HSM instead of a file in the folder\n"
 	"  --admin PUB.jwk           public key of an admin, FILE.pub of shieldvm key new FILE;\n"
 	"                            without an admin nobody can approve hosts\n"
 	"  --admin-name NAME         his name in the release log, instead of \"admin\"\n"
@@ -55,12 +60,13 @@ static const char HELP[] =
 	"Exit status: 0 done, 1 refused, 2 wrong arguments, 3 environment.\n";
 
 struct options {
-	const char *state, *db, *admin, *admin_name, *listen, *admin_listen, *ek_ca;
+	const char *state, *db, *release, *admin, *admin_name, *listen, *admin_listen, *ek_ca;
 };
 
 enum option_id {
 	OPT_STATE = 1,
 	OPT_DB,
+	OPT_RELEASE,
 	OPT_ADMIN,
 	OPT_ADMIN_NAME,
 	OPT_LISTEN,
@@ -75,6 +81,7 @@ static int parse(int argc, char **argv, int running, struct options *o, struct f
 		{ "help", no_argument, NULL, 'h' },
 		{ "state", required_argument, NULL, OPT_STATE },
 		{ "db", required_argument, NULL, OPT_DB },
+		{ "release-key", required_argument, NULL, OPT_RELEASE },
 		{ "admin", required_argument, NULL, OPT_ADMIN },
 		{ "admin-name", required_argument, NULL, OPT_ADMIN_NAME },
 		{ "listen", required_argument, NULL, OPT_LISTEN },
@@ -82,18 +89,20 @@ static int parse(int argc, char **argv, int running, struct options *o, struct f
 		{ "ek-ca", required_argument, NULL, OPT_EK_CA },
 		{ 0 },
 	};
-	const char **const values[] = {
-		[OPT_STATE] = &o->state,   [OPT_DB] = &o->db,
-		[OPT_ADMIN] = &o->admin,   [OPT_ADMIN_NAME] = &o->admin_name,
-		[OPT_LISTEN] = &o->listen, [OPT_ADMIN_LISTEN] = &o->admin_listen,
-		[OPT_EK_CA] = &o->ek_ca
-	};
+	const char **const values[] = { [OPT_STATE] = &o->state,
+					[OPT_DB] = &o->db,
+					[OPT_RELEASE] = &o->release,
+					[OPT_ADMIN] = &o->admin,
+					[OPT_ADMIN_NAME] = &o->admin_name,
+					[OPT_LISTEN] = &o->listen,
+					[OPT_ADMIN_LISTEN] = &o->admin_listen,
+					[OPT_EK_CA] = &o->ek_ca };
 	int c, at = 0;
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":h", OPTIONS, &at)) != -1) {
 		if (c == 'h')
 			return 1;
-		if (c > OPT_DB && c <= OPT_EK_CA && running != (c >= OPT_LISTEN))
+		if (c > OPT_RELEASE && c <= OPT_EK_CA && running != (c >= OPT_LISTEN))
 			return fault_set(f, ERR_USAGE, "%s: --%s is for %s only (see --help)",
 					 argv[0], OPTIONS[at].name, running ? "init" : "run");
 		if (c < OPT_STATE || c > OPT_EK_CA)
@@ -108,6 +117,8 @@ static int parse(int argc, char **argv, int running, struct options *o, struct f
 				 argv[0], argv[optind]);
 	if (o->db && !store_is_url(o->db))
 		return fault_set(f, ERR_USAGE, "--db is for postgresql://... (see --help)");
+	if (o->release && !pkcs11_is_uri(o->release))
+		return fault_set(f, ERR_USAGE, "--release-key is for pkcs11:... (see --help)");
 	if (o->state[0] != '/')
 		return fault_set(f, ERR_USAGE, "%s: the state folder's path must be absolute",
 				 o->state);
@@ -130,7 +141,7 @@ static int init(const struct options *o, struct fault *f)
 {
 	char path[SETUP_PATH_MAX], name[JWK_THUMBPRINT_SIZE], host[HOST_NAME_MAX + 1] = "";
 	CLEANUP_JWK struct jwk *key = NULL;
-	const struct setup_from from = { .folder = o->state, .db = o->db };
+	const struct setup_from from = { .folder = o->state, .db = o->db, .release = o->release };
 	int rc = setup_init(&from, o->admin, o->admin_name, (int64_t)time(NULL), f);
 	if (rc >= 0)
 		rc = setup_path(o->state, SETUP_TLS, path, f);
@@ -185,8 +196,10 @@ static int run(const struct options *o, struct fault *f)
 	CLEANUP_FD int admins = listen_at(o->admin_listen, f);
 	if (admins < 0)
 		return admins;
-	const struct supervise s = { { .folder = o->state, .db = o->db, .ek_ca = o->ek_ca },
-				     { hosts, admins } };
+	const struct supervise s = {
+		{ .folder = o->state, .db = o->db, .release = o->release, .ek_ca = o->ek_ca },
+		{ hosts, admins }
+	};
 	log_open(STDERR_FILENO, "shieldvm-guardian", LOG_LEVEL_INFO);
 	return supervise_run(&s, f);
 }

@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "crypto/tls.h"
+#include "guardian/pkcs11.h"
 #include "guardian/policy.h"
 
 #define BY_INIT "init" /* who the release log names */
@@ -65,6 +66,47 @@ static int make_jwk(const char *folder, const char *name, struct fault *f)
 	if (rc >= 0)
 		tell(path, 1);
 	return rc;
+}
+
+/* The release key in the HSM, and its public half in the folder. */
+static int make_in_hsm(const char *folder, const char *uri, struct fault *f)
+{
+	char path[SETUP_PATH_MAX], file[SETUP_PATH_MAX];
+	CLEANUP_JWK struct jwk *key = NULL, *known = NULL;
+	CLEANUP_BUF struct buf text = BUF_INIT(JWK_FILE_MAX);
+	CLEANUP_PKCS11 struct pkcs11 *hsm = NULL;
+	struct ecdh ecdh;
+	int made = 0, rc = setup_path(folder, SETUP_RELEASE_PUB, path, f);
+	if (rc >= 0)
+		rc = setup_path(folder, SETUP_RELEASE, file, f);
+	if (rc < 0)
+		return rc;
+	if (access(file, F_OK) == 0)
+		return fault_set(f, -EEXIST,
+				 "%s: this guardian has a release key in a file, which protectors "
+				 "may name: take another folder for one in an HSM",
+				 file);
+	int there = access(path, F_OK) == 0;
+	made = rc = pkcs11_make(uri, &hsm, f);
+	if (rc >= 0)
+		rc = pkcs11_public(hsm, &key, f);
+	if (rc >= 0)
+		rc = pkcs11_ecdh(hsm, key, &ecdh, f);
+	if (rc >= 0 && there)
+		rc = jwk_read_file(path, 0, &known, f);
+	if (rc >= 0 && known && !jwk_same(key, known))
+		rc = fault_set(f, ERR_POLICY, "%s is of another key than the one in the HSM", path);
+	if (rc >= 0 && !there)
+		rc = jwk_public_text(key, &text);
+	if (rc >= 0 && !there)
+		rc = buf_add(&text, "\n", 1);
+	if (rc >= 0 && !there)
+		rc = fd_write_file(AT_FDCWD, path, text.data, text.len, 0644, 0, f);
+	if (rc < 0)
+		return fault_set(f, rc, "the release key in the HSM: %s", err_text(rc));
+	printf("release key in the HSM (%s)\n", made ? "made" : "kept");
+	tell(path, !there);
+	return 0;
 }
 
 static int make_mac(const char *folder, struct fault *f)
@@ -129,6 +171,7 @@ static int make_db(const struct setup_from *from, struct fault *f)
 void setup_done(struct setup *s)
 {
 	store_close(s->g.store);
+	fd_close(&s->keys.link);
 	healthca_free(s->ca);
 	jwk_free(s->log_key);
 	jwk_free(s->release_key);
@@ -174,12 +217,13 @@ int setup_open(const struct setup_from *from, struct setup *out, struct fault *f
 	const char *folder = from->folder, *where;
 	char ca[SETUP_PATH_MAX], log[SETUP_PATH_MAX], mac[SETUP_PATH_MAX], db[SETUP_PATH_MAX],
 		release[SETUP_PATH_MAX];
-	CLEANUP(setup_done) struct setup s = { 0 };
+	CLEANUP(setup_done) struct setup s = { .keys = { .link = -1 } };
 	int rc = setup_path(folder, SETUP_CA, ca, f);
 	if (rc >= 0)
 		rc = setup_path(folder, SETUP_LOG, log, f);
 	if (rc >= 0)
-		rc = setup_path(folder, SETUP_RELEASE, release, f);
+		rc = setup_path(folder, from->release ? SETUP_RELEASE_PUB : SETUP_RELEASE, release,
+				f);
 	if (rc >= 0)
 		rc = setup_path(folder, SETUP_MAC, mac, f);
 	if (rc >= 0)
@@ -189,8 +233,9 @@ int setup_open(const struct setup_from *from, struct setup *out, struct fault *f
 	if (rc >= 0)
 		rc = jwk_read_file(log, 1, &s.log_key, f);
 	if (rc >= 0)
-		rc = jwk_read_file(release, 1, &s.release_key, f);
-	if (rc >= 0 && ecdh_from_jwk(s.release_key, &s.release) < 0)
+		rc = jwk_read_file(release, !from->release, &s.release_key, f);
+	if (rc >= 0 && (from->release ? keys_ecdh(&s.keys, s.release_key, &s.release)
+				      : ecdh_from_jwk(s.release_key, &s.release)) < 0)
 		rc = fault_set(f, ERR_CRYPTO, "%s: not a key that can be agreed with", release);
 	if (rc >= 0)
 		rc = mac_key_read(mac, s.g.mac_key, f);
@@ -207,7 +252,9 @@ int setup_open(const struct setup_from *from, struct setup *out, struct fault *f
 	s.g.ek_roots = s.roots;
 	*out = s;
 	out->g.release = &out->release;
-	s = (struct setup){ 0 };
+	if (from->release)
+		out->release.arg = &out->keys;
+	s = (struct setup){ .keys = { .link = -1 } };
 	return 0;
 }
 
@@ -291,7 +338,7 @@ int setup_init(const struct setup_from *from, const char *admin_key, const char 
 {
 	const char *folder = from->folder;
 	struct store_admin admin;
-	CLEANUP(setup_done) struct setup s = { 0 };
+	CLEANUP(setup_done) struct setup s = { .keys = { .link = -1 } };
 	int rc = admin_key ? read_admin(admin_key, admin_name, now, &admin, f) : 0;
 	if (rc >= 0)
 		rc = make_folder(folder, f);
@@ -300,7 +347,8 @@ int setup_init(const struct setup_from *from, const char *admin_key, const char 
 	if (rc >= 0)
 		rc = make_jwk(folder, SETUP_LOG, f);
 	if (rc >= 0)
-		rc = make_jwk(folder, SETUP_RELEASE, f);
+		rc = from->release ? make_in_hsm(folder, from->release, f)
+				   : make_jwk(folder, SETUP_RELEASE, f);
 	if (rc >= 0)
 		rc = make_jwk(folder, SETUP_TLS, f);
 	if (rc >= 0)

@@ -9,17 +9,19 @@
 #define SHIELDVM_GUARDIAN_SETUP_H
 
 #include "guardian/guardian.h"
+#include "guardian/keys.h"
 #include "guardian/store_url.h"
 
-#define SETUP_PATH_MAX 4096
+#define SETUP_PATH_MAX	  4096
 
 /* Files in the folder. */
-#define SETUP_CA       "ca"
-#define SETUP_LOG      "log.jwk"
-#define SETUP_RELEASE  "release.jwk"
-#define SETUP_MAC      "mac.key"
-#define SETUP_TLS      "tls.jwk"
-#define SETUP_DB       "guardian.db"
+#define SETUP_CA	  "ca"
+#define SETUP_LOG	  "log.jwk"
+#define SETUP_RELEASE	  "release.jwk"
+#define SETUP_RELEASE_PUB SETUP_RELEASE ".pub"
+#define SETUP_MAC	  "mac.key"
+#define SETUP_TLS	  "tls.jwk"
+#define SETUP_DB	  "guardian.db"
 
 /* Write FOLDER/NAME; ERR_USAGE if FOLDER is not absolute or too long. */
 int setup_path(const char *folder, const char *name, char out[static SETUP_PATH_MAX],
@@ -28,8 +30,9 @@ int setup_path(const char *folder, const char *name, char out[static SETUP_PATH_
 /* Where a guardian's things are.  All strings are the caller's. */
 struct setup_from {
 	const char *folder;
-	const char *db;	   /* postgresql://...; NULL: the file in FOLDER */
-	const char *ek_ca; /* makers of TPMs (PEM); NULL: none */
+	const char *db;	     /* postgresql://...; NULL: the file in FOLDER */
+	const char *release; /* pkcs11:...; NULL: the file in FOLDER */
+	const char *ek_ca;   /* makers of TPMs (PEM); NULL: none */
 };
 
 /*
@@ -48,7 +51,8 @@ int setup_init(const struct setup_from *from, const char *admin_key, const char 
 struct setup {
 	struct guardian g;
 	struct healthca *ca;
-	struct jwk *log_key, *release_key;
+	struct jwk *log_key, *release_key; /* RELEASE_KEY: public if it is in an HSM */
+	struct keys keys;		   /* who computes with that then */
 	struct ecdh release;
 	struct ekcert_roots *roots;
 	struct store_ports ports; /* that a database is reached by */

@@ -13,6 +13,7 @@
 
 #define SUPERVISE_END_MS   5000 /* for the keeper to finish its decision */
 #define SUPERVISE_PAUSE_MS 1000 /* between two verifiers, or fronts */
+#define SUPERVISE_KEYS_MS  5000 /* between two that open the HSM */
 #define SUPERVISE_FRONTS   20	/* that may end in a row, none of which lived for a minute */
 
 struct supervise {
