@@ -87,7 +87,8 @@ static int make_in_hsm(const char *folder, const char *uri, struct fault *f)
 				 "may name: take another folder for one in an HSM",
 				 file);
 	int there = access(path, F_OK) == 0;
-	made = rc = pkcs11_make(uri, &hsm, f);
+	/* What is known by its public half is not made anew. */
+	made = rc = there ? pkcs11_open(uri, &hsm, f) : pkcs11_make(uri, &hsm, f);
 	if (rc >= 0)
 		rc = pkcs11_public(hsm, &key, f);
 	if (rc >= 0)

@@ -94,6 +94,21 @@ static void test_same_as_libcrypto(void **state)
 		       &opened, &f));
 	assert_int_equal(opened.len, sizeof(WORDS));
 	assert_memory_equal(opened.data, WORDS, sizeof(WORDS));
+	/* A VM's key, whose protector has an entry for it. */
+	const struct protector_facts facts = { .level = LEVEL_SHIELDED,
+					       .vm = { 1 },
+					       .tpm_id = { 3 } };
+	struct vm_key key, got;
+	const struct jwk *recipient = known;
+	CLEANUP_JWK struct jwk *owner = NULL;
+	CLEANUP_PROTECTOR struct protector *protector = NULL;
+	CLEANUP_BUF struct buf text = BUF_INIT(PROTECTOR_TEXT_MAX);
+	GOOD(jwk_new(&owner, &f));
+	GOOD(key_new(&key));
+	GOOD(protector_make(&facts, &key, owner, &recipient, 1, NULL, &text, &f));
+	GOOD(protector_parse((const char *)text.data, text.len, &protector, &f));
+	GOOD(protector_unwrap(protector, &hsm, &got, &f));
+	assert_memory_equal(got.bytes, key.bytes, KEY_BYTES);
 	/* Not on the curve: the token refuses it, and nothing comes out. */
 	uint8_t z[JWK_COORDINATE_BYTES] = { 7 }, was[JWK_COORDINATE_BYTES] = { 7 };
 	static const uint8_t ONES[JWK_COORDINATE_BYTES] = { 1, 1, 1 };
