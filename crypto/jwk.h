@@ -65,6 +65,14 @@ int jwk_is_private(const struct jwk *k);
 /* The public key as an uncompressed point (SEC 1, 2.3.3). */
 void jwk_point(const struct jwk *k, uint8_t point[static JWK_POINT_BYTES]);
 
+/* A public key from its coordinates, big endian.  ERR_FORMAT if the point is not on the curve. */
+int jwk_from_point(const uint8_t x[static JWK_COORDINATE_BYTES],
+		   const uint8_t y[static JWK_COORDINATE_BYTES], struct jwk **out) MUST_CHECK;
+
+/* The coordinates, big endian; they belong to K. */
+const uint8_t *jwk_x(const struct jwk *k);
+const uint8_t *jwk_y(const struct jwk *k);
+
 /* 1 if A and B are the same public key. */
 int jwk_same(const struct jwk *a, const struct jwk *b);
 

@@ -15,15 +15,7 @@ json_t *jwk_to_json(const struct jwk *k, int private_too);
 /* As jwk_parse(), of an object that is parsed already. */
 int jwk_from_json(const json_t *object, struct jwk **out, struct fault *f) MUST_CHECK;
 
-/* A public key from its coordinates, big endian.  ERR_FORMAT if the point is not on the curve. */
-int jwk_from_point(const uint8_t x[static JWK_COORDINATE_BYTES],
-		   const uint8_t y[static JWK_COORDINATE_BYTES], struct jwk **out) MUST_CHECK;
-
 /* A new EVP_PKEY, with the private key if there is one and it is wanted; NULL on failure. */
 EVP_PKEY *jwk_to_pkey(const struct jwk *k, int private_too);
-
-/* The coordinates, big endian; they belong to K. */
-const uint8_t *jwk_x(const struct jwk *k);
-const uint8_t *jwk_y(const struct jwk *k);
 
 #endif

@@ -28,6 +28,7 @@ struct job {
 
 struct keeper {
 	const struct guardian *g;
+	struct keys *keys;
 	int parent, front, verifier;
 	uint32_t number; /* the verifier's */
 	uint64_t fronts, judgements;
@@ -93,6 +94,18 @@ static void lose_verifier(struct keeper *k, const char *why)
 	if (k->verifier >= 0 && fd_send(k->parent, &note, sizeof(note), NULL, 0) < 0)
 		log_error("the parent does not listen");
 	forget_verifier(k);
+}
+
+/* Who had the release key is of no more use: have another one. */
+static void look_at_keys(struct keeper *k)
+{
+	const struct keeper_note note = { KEEPER_KEYS, k->keys->number };
+	if (!k->keys->lost)
+		return;
+	k->keys->lost = 0;
+	log_error("the release key cannot be used: nothing was released");
+	if (fd_send(k->parent, &note, sizeof(note), NULL, 0) < 0)
+		log_error("the parent does not listen");
 }
 
 /* Give the first job to the verifier, if both are there. */
@@ -280,6 +293,11 @@ static int hear_parent(struct keeper *k)
 	if (note.word == KEEPER_FRONT) {
 		lose_front(k);
 		k->front = fds[0];
+	} else if (note.word == KEEPER_KEYS) {
+		fd_close(&k->keys->link);
+		k->keys->link = fds[0];
+		k->keys->number = note.number;
+		k->keys->lost = 0;
 	} else {
 		/* The end of the one before may not have been seen yet. */
 		forget_verifier(k);
@@ -304,12 +322,13 @@ static void look_at_time(struct keeper *k)
 	}
 }
 
-int keeper_run(const struct guardian *g, int parent, struct fault *f)
+int keeper_run(const struct guardian *g, struct keys *keys, int parent, struct fault *f)
 {
 	static struct keeper k;
-	k = (struct keeper){ .g = g, .parent = parent, .front = -1, .verifier = -1 };
+	k = (struct keeper){ .g = g, .keys = keys, .parent = parent, .front = -1, .verifier = -1 };
 	for (;;) {
 		look_at_time(&k);
+		look_at_keys(&k);
 		send_first(&k);
 		struct pollfd p[] = {
 			{ .fd = k.parent, .events = POLLIN },

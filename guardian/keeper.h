@@ -14,6 +14,7 @@
 #define SHIELDVM_GUARDIAN_KEEPER_H
 
 #include "guardian/guardian.h"
+#include "guardian/keys.h"
 #include "guardian/link.h"
 
 #define KEEPER_QUEUE_MAX 8 /* evidence that waits, each of up to LINK_BODY_MAX bytes */
@@ -21,15 +22,16 @@
 
 /*
  * What parent and keeper say to each other: the parent gives it the end of a new link, instead of
- * the one before; the keeper says that its verifier is of no more use.  NUMBER counts the verifiers
- * from 1, so that nobody ends the next one for what the one before did.
+ * the one before; the keeper says that its verifier, or who has the release key, is of no more use.
+ * NUMBER counts each of those from 1, so that nobody ends the next one for what the one before did.
  */
-enum keeper_word { KEEPER_FRONT = 1, KEEPER_VERIFIER };
+enum keeper_word { KEEPER_FRONT = 1, KEEPER_VERIFIER, KEEPER_KEYS };
 struct keeper_note {
 	uint32_t word, number;
 };
 
-/* Answer until PARENT, a SOCK_SEQPACKET socket, is closed: 0.  Or why it cannot go on. */
-int keeper_run(const struct guardian *g, int parent, struct fault *f) MUST_CHECK;
+/* KEYS: its end of who has the release key, if that is another process's.  Answer until PARENT, a
+ * SOCK_SEQPACKET socket, is closed: 0.  Or why it cannot go on. */
+int keeper_run(const struct guardian *g, struct keys *keys, int parent, struct fault *f) MUST_CHECK;
 
 #endif

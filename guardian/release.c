@@ -57,8 +57,9 @@ static int seal(const struct ecdh *ecdh, const struct release_ask *ask, const st
 	memcpy(host + 1, grant->health.x, 32);
 	memcpy(host + 33, grant->health.y, 32);
 	int rc = protector_unwrap(p, ecdh, &key, &why->fault);
+	/* The entry is not at fault if the key could not be used at all. */
 	if (rc < 0)
-		return refuse_failed(why, "protector.unwrap", rc);
+		return refuse_failed(why, rc > -4096 ? "guardian.keys" : "protector.unwrap", rc);
 	r.key = key;
 	rc = seal_both(host, ask, !ask->incoming && protector_facts(p)->offline > 0, &r, out, copy,
 		       &why->fault);

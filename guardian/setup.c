@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "crypto/tls.h"
+#include "guardian/pkcs11.h"
 #include "guardian/policy.h"
 
 #define BY_INIT "init" /* who the release log names */
@@ -67,6 +68,48 @@ static int make_jwk(const char *folder, const char *name, struct fault *f)
 	return rc;
 }
 
+/* The release key in the HSM, and its public half in the folder. */
+static int make_in_hsm(const char *folder, const char *uri, struct fault *f)
+{
+	char path[SETUP_PATH_MAX], file[SETUP_PATH_MAX];
+	CLEANUP_JWK struct jwk *key = NULL, *known = NULL;
+	CLEANUP_BUF struct buf text = BUF_INIT(JWK_FILE_MAX);
+	CLEANUP_PKCS11 struct pkcs11 *hsm = NULL;
+	struct ecdh ecdh;
+	int made = 0, rc = setup_path(folder, SETUP_RELEASE_PUB, path, f);
+	if (rc >= 0)
+		rc = setup_path(folder, SETUP_RELEASE, file, f);
+	if (rc < 0)
+		return rc;
+	if (access(file, F_OK) == 0)
+		return fault_set(f, -EEXIST,
+				 "%s: this guardian has a release key in a file, which protectors "
+				 "may name: take another folder for one in an HSM",
+				 file);
+	int there = access(path, F_OK) == 0;
+	/* What is known by its public half is not made anew. */
+	made = rc = there ? pkcs11_open(uri, &hsm, f) : pkcs11_make(uri, &hsm, f);
+	if (rc >= 0)
+		rc = pkcs11_public(hsm, &key, f);
+	if (rc >= 0)
+		rc = pkcs11_ecdh(hsm, key, &ecdh, f);
+	if (rc >= 0 && there)
+		rc = jwk_read_file(path, 0, &known, f);
+	if (rc >= 0 && known && !jwk_same(key, known))
+		rc = fault_set(f, ERR_POLICY, "%s is of another key than the one in the HSM", path);
+	if (rc >= 0 && !there)
+		rc = jwk_public_text(key, &text);
+	if (rc >= 0 && !there)
+		rc = buf_add(&text, "\n", 1);
+	if (rc >= 0 && !there)
+		rc = fd_write_file(AT_FDCWD, path, text.data, text.len, 0644, 0, f);
+	if (rc < 0)
+		return fault_set(f, rc, "the release key in the HSM: %s", err_text(rc));
+	printf("release key in the HSM (%s)\n", made ? "made" : "kept");
+	tell(path, !there);
+	return 0;
+}
+
 static int make_mac(const char *folder, struct fault *f)
 {
 	char path[SETUP_PATH_MAX];
@@ -95,22 +138,41 @@ static int make_ca(const char *folder, struct fault *f)
 	return rc;
 }
 
-static int make_db(const char *folder, struct fault *f)
+/* Where the database is, into PATH if it is a file. */
+static int place_db(const struct setup_from *from, char path[static SETUP_PATH_MAX],
+		    struct store_ports *ports, const char **where, struct fault *f)
+{
+	*where = from->db ? from->db : path;
+	return from->db ? store_url_confined(from->db, from->folder, ports, f)
+			: setup_path(from->folder, SETUP_DB, path, f);
+}
+
+static int make_db(const struct setup_from *from, struct fault *f)
 {
 	char path[SETUP_PATH_MAX];
-	int rc = setup_path(folder, SETUP_DB, path, f);
+	const char *where;
+	struct store_ports ports;
+	struct fault why = { 0 };
+	int rc = place_db(from, path, &ports, &where, f);
 	if (rc < 0)
 		return rc;
-	int there = access(path, F_OK) == 0;
-	rc = there ? 0 : store_create(path, f);
-	if (rc >= 0)
-		tell(path, !there);
-	return rc;
+	int there = !from->db && access(path, F_OK) == 0;
+	rc = there ? 0 : store_create(where, &why);
+	/* Another guardian's, maybe: setup_open() looks. */
+	if (from->db && rc == -EEXIST) {
+		there = 1;
+		rc = 0;
+	}
+	if (rc < 0)
+		return fault_set(f, rc, "%s", why.text);
+	tell(where, there == 0);
+	return 0;
 }
 
 void setup_done(struct setup *s)
 {
 	store_close(s->g.store);
+	fd_close(&s->keys.link);
 	healthca_free(s->ca);
 	jwk_free(s->log_key);
 	jwk_free(s->release_key);
@@ -128,34 +190,62 @@ static int read_roots(const char *path, struct ekcert_roots **out, struct fault 
 	return rc < 0 ? fault_wrap(f, rc, "%s", path) : 0;
 }
 
-int setup_open(const char *folder, const char *ek_ca, struct setup *out, struct fault *f)
+static int is_ours(__attribute__((unused)) int64_t seq, const char *statement, size_t n, void *arg)
 {
+	struct ledger_head head = { 0 };
+	struct ledger_record first;
+	struct fault none = { 0 };
+	return ledger_next(&head, arg, statement, n, &first, &none);
+}
+
+/* Has the release log of the guardian itself begun with our key, if it has begun? */
+static int check_log(struct setup *s, const char *where, struct fault *f)
+{
+	static const uint8_t GUARDIAN[UUID_BYTES];
+	struct fault why = { 0 };
+	int rc = store_log_each(s->g.store, GUARDIAN, 1, 1, is_ours, s->log_key, &why);
+	if (rc == ERR_AUTH)
+		return fault_set(f, rc,
+				 "%s is a guardian's with other keys: bring that one's here "
+				 "(shieldvm-guardian export, import), or take another database",
+				 where);
+	return rc < 0 ? fault_set(f, rc, "%s: %s", where, why.text[0] ? why.text : err_text(rc))
+		      : 0;
+}
+
+int setup_open(const struct setup_from *from, struct setup *out, struct fault *f)
+{
+	const char *folder = from->folder, *where;
 	char ca[SETUP_PATH_MAX], log[SETUP_PATH_MAX], mac[SETUP_PATH_MAX], db[SETUP_PATH_MAX],
 		release[SETUP_PATH_MAX];
-	CLEANUP(setup_done) struct setup s = { 0 };
+	CLEANUP(setup_done) struct setup s = { .keys = { .link = -1 } };
 	int rc = setup_path(folder, SETUP_CA, ca, f);
 	if (rc >= 0)
 		rc = setup_path(folder, SETUP_LOG, log, f);
 	if (rc >= 0)
-		rc = setup_path(folder, SETUP_RELEASE, release, f);
+		rc = setup_path(folder, from->release ? SETUP_RELEASE_PUB : SETUP_RELEASE, release,
+				f);
 	if (rc >= 0)
 		rc = setup_path(folder, SETUP_MAC, mac, f);
 	if (rc >= 0)
-		rc = setup_path(folder, SETUP_DB, db, f);
+		rc = place_db(from, db, &s.ports, &where, f);
 	if (rc >= 0)
 		rc = healthca_open(ca, &s.ca, f);
 	if (rc >= 0)
 		rc = jwk_read_file(log, 1, &s.log_key, f);
 	if (rc >= 0)
-		rc = jwk_read_file(release, 1, &s.release_key, f);
-	if (rc >= 0 && ecdh_from_jwk(s.release_key, &s.release) < 0)
+		rc = jwk_read_file(release, !from->release, &s.release_key, f);
+	if (rc >= 0 && (from->release ? keys_ecdh(&s.keys, s.release_key, &s.release)
+				      : ecdh_from_jwk(s.release_key, &s.release)) < 0)
 		rc = fault_set(f, ERR_CRYPTO, "%s: not a key that can be agreed with", release);
 	if (rc >= 0)
 		rc = mac_key_read(mac, s.g.mac_key, f);
-	if (rc >= 0 && ek_ca)
-		rc = read_roots(ek_ca, &s.roots, f);
+	if (rc >= 0 && from->ek_ca)
+		rc = read_roots(from->ek_ca, &s.roots, f);
 	if (rc >= 0)
-		rc = store_open(db, &s.g.store, f);
+		rc = store_open(where, &s.g.store, f);
+	if (rc >= 0)
+		rc = check_log(&s, where, f);
 	if (rc < 0)
 		return rc;
 	s.g.ca = s.ca;
@@ -163,7 +253,9 @@ int setup_open(const char *folder, const char *ek_ca, struct setup *out, struct 
 	s.g.ek_roots = s.roots;
 	*out = s;
 	out->g.release = &out->release;
-	s = (struct setup){ 0 };
+	if (from->release)
+		out->release.arg = &out->keys;
+	s = (struct setup){ .keys = { .link = -1 } };
 	return 0;
 }
 
@@ -242,11 +334,12 @@ static int read_admin(const char *path, const char *name, int64_t now, struct st
 	return 0;
 }
 
-int setup_init(const char *folder, const char *admin_key, const char *admin_name, int64_t now,
-	       struct fault *f)
+int setup_init(const struct setup_from *from, const char *admin_key, const char *admin_name,
+	       int64_t now, struct fault *f)
 {
+	const char *folder = from->folder;
 	struct store_admin admin;
-	CLEANUP(setup_done) struct setup s = { 0 };
+	CLEANUP(setup_done) struct setup s = { .keys = { .link = -1 } };
 	int rc = admin_key ? read_admin(admin_key, admin_name, now, &admin, f) : 0;
 	if (rc >= 0)
 		rc = make_folder(folder, f);
@@ -255,14 +348,18 @@ int setup_init(const char *folder, const char *admin_key, const char *admin_name
 	if (rc >= 0)
 		rc = make_jwk(folder, SETUP_LOG, f);
 	if (rc >= 0)
-		rc = make_jwk(folder, SETUP_RELEASE, f);
+		rc = from->release ? make_in_hsm(folder, from->release, f)
+				   : make_jwk(folder, SETUP_RELEASE, f);
 	if (rc >= 0)
 		rc = make_jwk(folder, SETUP_TLS, f);
 	if (rc >= 0)
 		rc = make_mac(folder, f);
 	if (rc >= 0)
-		rc = make_db(folder, f);
+		rc = make_db(from, f);
 	if (rc >= 0)
-		rc = setup_open(folder, NULL, &s, f);
-	return rc < 0 ? rc : fill(&s, admin_key ? &admin : NULL, now, f);
+		rc = setup_open(from, &s, f);
+	if (rc >= 0)
+		rc = fill(&s, admin_key ? &admin : NULL, now, f);
+	/* Somebody else may have begun the same database meanwhile. */
+	return rc < 0 ? rc : check_log(&s, from->db ? from->db : folder, f);
 }

@@ -21,14 +21,15 @@
 #include "guardian/confine.h"
 #include "guardian/front.h"
 #include "guardian/keeper.h"
+#include "guardian/pkcs11.h"
 #include "guardian/setup.h"
 #include "guardian/verifier.h"
 #include "sandbox/phases.h"
 
 #define STEADY_MS 60000 /* a front that lived for so long has not ended in a row */
 
-enum { FRONT, KEEPER, VERIFIER, CHILDREN };
-static const char *const NAMES[CHILDREN] = { "front", "keeper", "verifier" };
+enum { FRONT, KEEPER, VERIFIER, KEYS, CHILDREN };
+static const char *const NAMES[CHILDREN] = { "front", "keeper", "verifier", "keys" };
 
 struct parent {
 	const struct supervise *s;
@@ -37,7 +38,8 @@ struct parent {
 	int keeper;  /* its end of the keeper's words */
 	int signals; /* signalfd(2) */
 	int fronts_in_a_row;
-	uint32_t verifiers; /* started */
+	uint32_t verifiers, keys; /* started */
+	int keys_refused;	  /* a PIN, maybe: not to be tried again */
 	int leaving;
 };
 
@@ -89,18 +91,42 @@ static int be_keeper(const struct parent *p, int words, struct fault *f)
 	int fds[] = { words };
 	int rc = be_child(KEEPER, fds, 1, f);
 	if (rc >= 0)
-		rc = setup_open(p->s->folder, p->s->ek_ca, &setup, f);
+		rc = setup_open(&p->s->from, &setup, f);
 	if (rc < 0)
 		return rc;
-	CLEANUP_FD int folder = open(p->s->folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP_FD int folder = open(p->s->from.folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (folder < 0)
-		rc = fault_set(f, -errno, "%s: %s", p->s->folder, err_text(-errno));
+		rc = fault_set(f, -errno, "%s: %s", p->s->from.folder, err_text(-errno));
 	if (rc >= 0)
-		rc = confine_folder(folder, &filter_keeper, p->self, f);
+		rc = p->s->from.db ? confine_folder(folder, &setup.ports, &filter_keeper_postgres,
+						    p->self, f)
+				   : confine_folder(folder, NULL, &filter_keeper, p->self, f);
 	if (rc >= 0)
-		rc = keeper_run(&setup.g, fds[0], f);
+		rc = keeper_run(&setup.g, &setup.keys, fds[0], f);
 	setup_done(&setup);
 	return rc;
+}
+
+/* The HSM's module is loaded, and the PIN told, before the process is confined. */
+static int be_keys(const struct parent *p, int link, struct fault *f)
+{
+	char path[SETUP_PATH_MAX];
+	int fds[] = { link };
+	struct ecdh ecdh;
+	CLEANUP_JWK struct jwk *key = NULL;
+	CLEANUP_PKCS11 struct pkcs11 *hsm = NULL;
+	int rc = be_child(KEYS, fds, 1, f);
+	if (rc >= 0)
+		rc = setup_path(p->s->from.folder, SETUP_RELEASE_PUB, path, f);
+	if (rc >= 0)
+		rc = jwk_read_file(path, 0, &key, f);
+	if (rc >= 0)
+		rc = pkcs11_open(p->s->from.release, &hsm, f);
+	if (rc >= 0)
+		rc = pkcs11_ecdh(hsm, key, &ecdh, f);
+	if (rc >= 0)
+		rc = confine_module(&filter_keys, p->self, f);
+	return rc < 0 ? rc : keys_run(&ecdh, fds[0], f);
 }
 
 static void cleanup_tls(struct tls_server **t)
@@ -117,7 +143,7 @@ static int be_front(const struct parent *p, int link, struct fault *f)
 	struct front *front = NULL;
 	int rc = be_child(FRONT, fds, 3, f);
 	if (rc >= 0)
-		rc = setup_path(p->s->folder, SETUP_TLS, path, f);
+		rc = setup_path(p->s->from.folder, SETUP_TLS, path, f);
 	if (rc >= 0)
 		rc = jwk_read_file(path, 1, &key, f);
 	if (rc >= 0)
@@ -134,7 +160,8 @@ static int be_front(const struct parent *p, int link, struct fault *f)
 static int start(struct parent *p, int which, int type, int *other, struct fault *f)
 {
 	static int (*const BE[CHILDREN])(const struct parent *, int,
-					 struct fault *) = { be_front, be_keeper, be_verifier };
+					 struct fault *) = { be_front, be_keeper, be_verifier,
+							     be_keys };
 	int pair[2];
 	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
 		return fault_set(f, -errno, "socketpair: %s", err_text(-errno));
@@ -159,14 +186,17 @@ static int start(struct parent *p, int which, int type, int *other, struct fault
 	return 0;
 }
 
-/* Start a front or verifier, and give the keeper the other end of its link. */
+/* Start a front, verifier or keys, and give the keeper the other end of its link. */
 static int start_linked(struct parent *p, int which, struct fault *f)
 {
 	CLEANUP_FD int other = -1;
 	p->verifiers += which == VERIFIER;
-	const struct keeper_note note = { which == FRONT ? KEEPER_FRONT : KEEPER_VERIFIER,
-					  p->verifiers };
-	int rc = start(p, which, SOCK_STREAM, &other, f);
+	p->keys += which == KEYS;
+	const struct keeper_note note = { which == FRONT  ? KEEPER_FRONT
+					  : which == KEYS ? KEEPER_KEYS
+							  : KEEPER_VERIFIER,
+					  which == KEYS ? p->keys : p->verifiers };
+	int rc = start(p, which, which == KEYS ? SOCK_SEQPACKET : SOCK_STREAM, &other, f);
 	if (rc >= 0 && fd_set_nonblock(other, 1) < 0)
 		rc = fault_set(f, ERR_STATE, "a link cannot be set up");
 	if (rc >= 0)
@@ -188,6 +218,8 @@ static void note_end(struct parent *p, int which, int status)
 						     : "see signal(7)");
 	else
 		log_error("the %s has ended with status %d", NAMES[which], WEXITSTATUS(status));
+	if (which == KEYS && WIFEXITED(status))
+		p->keys_refused = WEXITSTATUS(status) != EXIT_ENVIRONMENT;
 	if (which == FRONT)
 		p->fronts_in_a_row = lived < STEADY_MS ? p->fronts_in_a_row + 1 : 1;
 }
@@ -212,27 +244,32 @@ static int take_signals(struct parent *p)
 	return end;
 }
 
-/* The keeper says that the verifier is of no more use. */
+/* The keeper says that the verifier, or who has the release key, is of no more use. */
 static void take_word(struct parent *p)
 {
 	struct keeper_note note;
 	ssize_t n = recv(p->keeper, &note, sizeof(note), MSG_DONTWAIT);
-	if (n == (ssize_t)sizeof(note) && note.word == KEEPER_VERIFIER &&
-	    note.number == p->verifiers && p->pids[VERIFIER])
-		kill(p->pids[VERIFIER], SIGKILL);
+	int which = note.word == KEEPER_KEYS ? KEYS : VERIFIER;
+	if (n == (ssize_t)sizeof(note) && note.number == (which == KEYS ? p->keys : p->verifiers) &&
+	    p->pids[which])
+		kill(p->pids[which], SIGKILL);
 }
 
 /* Start what is missing, not more often than once in a while; returns when to look again. */
 static int restart(struct parent *p, int64_t *again_ms, struct fault *f)
 {
-	static const int LINKED[] = { VERIFIER, FRONT };
+	static const int LINKED[] = { VERIFIER, KEYS, FRONT };
 	*again_ms = INT64_MAX;
 	if (p->fronts_in_a_row >= SUPERVISE_FRONTS)
 		return fault_set(f, ERR_STATE, "one front after the other has ended");
-	for (int i = 0; i < 2; i++) {
+	/* What was wrong from the beginning is for whoever started us. */
+	if (p->keys_refused && p->keys == 1)
+		return fault_set(f, ERR_USAGE, "the release key in the HSM is refused");
+	for (int i = 0; i < 3; i++) {
 		int which = LINKED[i];
-		int64_t at = p->started_ms[which] + SUPERVISE_PAUSE_MS;
-		if (p->pids[which])
+		int64_t at = p->started_ms[which] +
+			     (which == KEYS ? SUPERVISE_KEYS_MS : SUPERVISE_PAUSE_MS);
+		if (p->pids[which] || (which == KEYS && (!p->s->from.release || p->keys_refused)))
 			continue;
 		if (p->started_ms[which] && clock_left_ms(at) > 0) {
 			*again_ms = at < *again_ms ? at : *again_ms;
