@@ -17,8 +17,12 @@ struct __attribute__((packed)) path_beneath {
 	uint64_t allowed;
 	int32_t folder;
 };
-#define GET_VERSION	  (1U << 0)
+#define GET_VERSION (1U << 0)
+struct __attribute__((packed)) net_port {
+	uint64_t allowed, port;
+};
 #define RULE_PATH_BENEATH 1
+#define RULE_NET_PORT	  2
 
 /* Rights over files. */
 #define WRITE_FILE	  (1ULL << 1)
@@ -28,6 +32,8 @@ struct __attribute__((packed)) path_beneath {
 #define MAKE_REG	  (1ULL << 8)
 #define MAKE_SOCK	  (1ULL << 9)
 #define TRUNCATE	  (1ULL << 14)
+
+#define CONNECT_TCP	  (1ULL << 1)
 
 static const struct {
 	int abi;	/* from which on the kernel knows them */
@@ -66,8 +72,29 @@ int landlock_scope(unsigned int scopes)
 
 int landlock_deny(int abi, unsigned int scopes, int folder, enum landlock_grant grant)
 {
+	return landlock_deny_but(abi, scopes, folder, grant, NULL, 0);
+}
+
+/* What GRANT is under a folder, as far as HANDLED has it. */
+static uint64_t granted(enum landlock_grant grant, uint64_t handled)
+{
+	switch (grant) {
+	case LANDLOCK_READ:
+		return READ_FILE;
+	case LANDLOCK_OPEN:
+		return REMOVE_FILE | MAKE_REG | (handled & (READ_FILE | WRITE_FILE | TRUNCATE));
+	case LANDLOCK_RENAME:
+		return REMOVE_FILE | MAKE_REG;
+	case LANDLOCK_LISTEN:
+		return REMOVE_FILE | MAKE_SOCK;
+	}
+	return 0;
+}
+
+int landlock_deny_but(int abi, unsigned int scopes, int folder, enum landlock_grant grant,
+		      const uint16_t *ports, size_t n)
+{
 	struct attributes a = { .scopes = abi >= LANDLOCK_ABI_SCOPE ? scopes : 0 };
-	struct path_beneath rule = { .allowed = REMOVE_FILE, .folder = folder };
 	for (size_t i = 0; i < sizeof(KNOWN) / sizeof(KNOWN[0]); i++) {
 		if (KNOWN[i].abi > abi)
 			continue;
@@ -77,14 +104,17 @@ int landlock_deny(int abi, unsigned int scopes, int folder, enum landlock_grant 
 	/* A right is granted for one port at a time; for all of them, it is not handled. */
 	if (grant == LANDLOCK_LISTEN)
 		a.net = 0;
-	rule.allowed |= grant == LANDLOCK_LISTEN ? MAKE_SOCK : MAKE_REG;
+	const struct path_beneath rule = { granted(grant, a.files), folder };
 	CLEANUP_FD int ruleset = create(&a);
 	if (ruleset < 0)
 		return ruleset;
-	if (grant == LANDLOCK_OPEN)
-		rule.allowed |= a.files & (READ_FILE | WRITE_FILE | TRUNCATE);
 	if (folder >= 0 && syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0) < 0)
 		return -errno;
+	for (size_t i = 0; a.net && i < n; i++) {
+		const struct net_port port = { CONNECT_TCP, ports[i] };
+		if (syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &port, 0) < 0)
+			return -errno;
+	}
 	return restrict_self(ruleset);
 }
 

@@ -8,12 +8,14 @@
 #ifndef SHIELDVM_BASE_LANDLOCK_H
 #define SHIELDVM_BASE_LANDLOCK_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
 
 /* What may be granted under a folder. */
 enum landlock_grant {
+	LANDLOCK_READ,	 /* files: open for reading */
 	LANDLOCK_OPEN,	 /* files: open for reading and writing, cut, make, remove, rename */
 	LANDLOCK_RENAME, /* files: make, remove, rename */
 	LANDLOCK_LISTEN, /* sockets: make; files: remove.  TCP: bind and connect to any port */
@@ -39,6 +41,11 @@ int landlock_scope(unsigned int scopes) MUST_CHECK;
  * ABI has them.  no_new_privs must be set.
  */
 int landlock_deny(int abi, unsigned int scopes, int folder, enum landlock_grant grant) MUST_CHECK;
+
+/* The same, but TCP connections to N PORTS are granted, and with LANDLOCK_READ files under FOLDER
+ * may only be read.  An ABI below LANDLOCK_ABI_NET leaves the network as it was. */
+int landlock_deny_but(int abi, unsigned int scopes, int folder, enum landlock_grant grant,
+		      const uint16_t *ports, size_t n) MUST_CHECK;
 
 /*
  * Restrict this thread, and what it starts from now on, to a domain in which nothing is handled

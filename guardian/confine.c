@@ -8,6 +8,7 @@
 
 #include "base/landlock.h"
 #include "base/log.h"
+#include "guardian/store_url.h"
 #include "sandbox/isolate.h"
 #include "sandbox/phases.h"
 
@@ -46,7 +47,8 @@ int confine_closed(uid_t uid, const struct filter *filter, pid_t parent, struct 
 	return rc < 0 ? rc : finish(filter, parent, f);
 }
 
-int confine_folder(int folder, const struct filter *filter, pid_t parent, struct fault *f)
+int confine_folder(int folder, const struct store_ports *ports, const struct filter *filter,
+		   pid_t parent, struct fault *f)
 {
 	int abi = landlock_abi();
 	int rc = no_core(f);
@@ -55,10 +57,13 @@ int confine_folder(int folder, const struct filter *filter, pid_t parent, struct
 	if (rc < 0)
 		return rc;
 	rc = abi < 0 ? abi
-		     : landlock_deny(abi, LANDLOCK_ABSTRACT_SOCKETS | LANDLOCK_SIGNALS, folder,
-				     LANDLOCK_OPEN);
+		     : landlock_deny_but(abi, LANDLOCK_ABSTRACT_SOCKETS | LANDLOCK_SIGNALS, folder,
+					 ports ? LANDLOCK_READ : LANDLOCK_OPEN,
+					 ports ? ports->port : NULL, ports ? ports->n : 0);
 	if (rc < 0)
 		log_warning("this kernel does not confine the keeper to its folder: %s",
 			    err_text(rc));
+	else if (ports && abi < LANDLOCK_ABI_NET)
+		log_warning("this kernel does not confine the keeper to its database's ports");
 	return finish(filter, parent, f);
 }

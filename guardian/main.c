@@ -28,8 +28,9 @@
 #define ADDRESS_MAX   256
 
 static const char HELP[] =
-	"usage: shieldvm-guardian init [--state DIR] [--admin PUB.jwk [--admin-name NAME]]\n"
-	"       shieldvm-guardian run [--state DIR] [--listen ADDR:PORT]\n"
+	"usage: shieldvm-guardian init [--state DIR] [--db URL]\n"
+	"                              [--admin PUB.jwk [--admin-name NAME]]\n"
+	"       shieldvm-guardian run [--state DIR] [--db URL] [--listen ADDR:PORT]\n"
 	"                             [--admin-listen ADDR:PORT] [--ek-ca FILE]\n"
 	"\n"
 	"A guardian looks into what hosts measured of themselves and certifies those that are\n"
@@ -39,6 +40,10 @@ static const char HELP[] =
 	"  run   serves until SIGTERM\n"
 	"\n"
 	"  --state DIR               instead of " PATH_GUARDIAN_STATE "\n"
+	"  --db URL                  postgresql://USER@/DATABASE?host=FOLDER,\n"
+	"                            postgresql://USER@NAME/DATABASE?hostaddr=NUMBER: a database\n"
+	"                            that several guardians share, instead of a file in the "
+	"folder\n"
 	"  --admin PUB.jwk           public key of an admin, FILE.pub of shieldvm key new FILE;\n"
 	"                            without an admin nobody can approve hosts\n"
 	"  --admin-name NAME         his name in the release log, instead of \"admin\"\n"
@@ -50,11 +55,12 @@ static const char HELP[] =
 	"Exit status: 0 done, 1 refused, 2 wrong arguments, 3 environment.\n";
 
 struct options {
-	const char *state, *admin, *admin_name, *listen, *admin_listen, *ek_ca;
+	const char *state, *db, *admin, *admin_name, *listen, *admin_listen, *ek_ca;
 };
 
 enum option_id {
 	OPT_STATE = 1,
+	OPT_DB,
 	OPT_ADMIN,
 	OPT_ADMIN_NAME,
 	OPT_LISTEN,
@@ -68,6 +74,7 @@ static int parse(int argc, char **argv, int running, struct options *o, struct f
 	static const struct option OPTIONS[] = {
 		{ "help", no_argument, NULL, 'h' },
 		{ "state", required_argument, NULL, OPT_STATE },
+		{ "db", required_argument, NULL, OPT_DB },
 		{ "admin", required_argument, NULL, OPT_ADMIN },
 		{ "admin-name", required_argument, NULL, OPT_ADMIN_NAME },
 		{ "listen", required_argument, NULL, OPT_LISTEN },
@@ -75,18 +82,18 @@ static int parse(int argc, char **argv, int running, struct options *o, struct f
 		{ "ek-ca", required_argument, NULL, OPT_EK_CA },
 		{ 0 },
 	};
-	const char **const values[] = { [OPT_STATE] = &o->state,
-					[OPT_ADMIN] = &o->admin,
-					[OPT_ADMIN_NAME] = &o->admin_name,
-					[OPT_LISTEN] = &o->listen,
-					[OPT_ADMIN_LISTEN] = &o->admin_listen,
-					[OPT_EK_CA] = &o->ek_ca };
+	const char **const values[] = {
+		[OPT_STATE] = &o->state,   [OPT_DB] = &o->db,
+		[OPT_ADMIN] = &o->admin,   [OPT_ADMIN_NAME] = &o->admin_name,
+		[OPT_LISTEN] = &o->listen, [OPT_ADMIN_LISTEN] = &o->admin_listen,
+		[OPT_EK_CA] = &o->ek_ca
+	};
 	int c, at = 0;
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":h", OPTIONS, &at)) != -1) {
 		if (c == 'h')
 			return 1;
-		if (c > OPT_STATE && c <= OPT_EK_CA && running != (c >= OPT_LISTEN))
+		if (c > OPT_DB && c <= OPT_EK_CA && running != (c >= OPT_LISTEN))
 			return fault_set(f, ERR_USAGE, "%s: --%s is for %s only (see --help)",
 					 argv[0], OPTIONS[at].name, running ? "init" : "run");
 		if (c < OPT_STATE || c > OPT_EK_CA)
@@ -99,16 +106,18 @@ static int parse(int argc, char **argv, int running, struct options *o, struct f
 	if (optind < argc)
 		return fault_set(f, ERR_USAGE, "%s: '%s' is one argument too many (see --help)",
 				 argv[0], argv[optind]);
+	if (o->db && !store_is_url(o->db))
+		return fault_set(f, ERR_USAGE, "--db is for postgresql://... (see --help)");
 	if (o->state[0] != '/')
 		return fault_set(f, ERR_USAGE, "%s: the state folder's path must be absolute",
 				 o->state);
 	return 0;
 }
 
-/* Without what the caller's environment may say. */
-static int prepare(struct fault *f)
+/* Without what the caller's environment may say; libpq's files are in the state folder. */
+static int prepare(const struct options *o, struct fault *f)
 {
-	int rc = clearenv() == 0 ? crypto_init() : -errno;
+	int rc = clearenv() == 0 && setenv("HOME", o->state, 1) == 0 ? crypto_init() : -errno;
 	umask(077);
 	/* A descriptor of the standard ones that is missing would be one of ours. */
 	for (int fd = 0; rc >= 0 && fd < 3; fd++)
@@ -121,7 +130,8 @@ static int init(const struct options *o, struct fault *f)
 {
 	char path[SETUP_PATH_MAX], name[JWK_THUMBPRINT_SIZE], host[HOST_NAME_MAX + 1] = "";
 	CLEANUP_JWK struct jwk *key = NULL;
-	int rc = setup_init(o->state, o->admin, o->admin_name, (int64_t)time(NULL), f);
+	const struct setup_from from = { .folder = o->state, .db = o->db };
+	int rc = setup_init(&from, o->admin, o->admin_name, (int64_t)time(NULL), f);
 	if (rc >= 0)
 		rc = setup_path(o->state, SETUP_TLS, path, f);
 	if (rc >= 0)
@@ -175,7 +185,8 @@ static int run(const struct options *o, struct fault *f)
 	CLEANUP_FD int admins = listen_at(o->admin_listen, f);
 	if (admins < 0)
 		return admins;
-	const struct supervise s = { o->state, o->ek_ca, { hosts, admins } };
+	const struct supervise s = { { .folder = o->state, .db = o->db, .ek_ca = o->ek_ca },
+				     { hosts, admins } };
 	log_open(STDERR_FILENO, "shieldvm-guardian", LOG_LEVEL_INFO);
 	return supervise_run(&s, f);
 }
@@ -200,7 +211,10 @@ int main(int argc, char **argv)
 		return fputs(HELP, stdout) < 0 || fflush(stdout) != 0 ? EXIT_ENVIRONMENT
 								      : EXIT_DONE;
 	if (rc >= 0)
-		rc = prepare(&f);
+		rc = prepare(&o, &f);
+	struct store_ports ports;
+	if (rc >= 0 && o.db)
+		rc = store_url_confined(o.db, o.state, &ports, &f);
 	if (rc >= 0)
 		rc = running ? run(&o, &f) : init(&o, &f);
 	if (rc >= 0)

@@ -95,17 +95,35 @@ static int make_ca(const char *folder, struct fault *f)
 	return rc;
 }
 
-static int make_db(const char *folder, struct fault *f)
+/* Where the database is, into PATH if it is a file. */
+static int place_db(const struct setup_from *from, char path[static SETUP_PATH_MAX],
+		    struct store_ports *ports, const char **where, struct fault *f)
+{
+	*where = from->db ? from->db : path;
+	return from->db ? store_url_confined(from->db, from->folder, ports, f)
+			: setup_path(from->folder, SETUP_DB, path, f);
+}
+
+static int make_db(const struct setup_from *from, struct fault *f)
 {
 	char path[SETUP_PATH_MAX];
-	int rc = setup_path(folder, SETUP_DB, path, f);
+	const char *where;
+	struct store_ports ports;
+	struct fault why = { 0 };
+	int rc = place_db(from, path, &ports, &where, f);
 	if (rc < 0)
 		return rc;
-	int there = access(path, F_OK) == 0;
-	rc = there ? 0 : store_create(path, f);
-	if (rc >= 0)
-		tell(path, !there);
-	return rc;
+	int there = !from->db && access(path, F_OK) == 0;
+	rc = there ? 0 : store_create(where, &why);
+	/* Another guardian's, maybe: setup_open() looks. */
+	if (from->db && rc == -EEXIST) {
+		there = 1;
+		rc = 0;
+	}
+	if (rc < 0)
+		return fault_set(f, rc, "%s", why.text);
+	tell(where, there == 0);
+	return 0;
 }
 
 void setup_done(struct setup *s)
@@ -128,8 +146,32 @@ static int read_roots(const char *path, struct ekcert_roots **out, struct fault 
 	return rc < 0 ? fault_wrap(f, rc, "%s", path) : 0;
 }
 
-int setup_open(const char *folder, const char *ek_ca, struct setup *out, struct fault *f)
+static int is_ours(__attribute__((unused)) int64_t seq, const char *statement, size_t n, void *arg)
 {
+	struct ledger_head head = { 0 };
+	struct ledger_record first;
+	struct fault none = { 0 };
+	return ledger_next(&head, arg, statement, n, &first, &none);
+}
+
+/* Has the release log of the guardian itself begun with our key, if it has begun? */
+static int check_log(struct setup *s, const char *where, struct fault *f)
+{
+	static const uint8_t GUARDIAN[UUID_BYTES];
+	struct fault why = { 0 };
+	int rc = store_log_each(s->g.store, GUARDIAN, 1, 1, is_ours, s->log_key, &why);
+	if (rc == ERR_AUTH)
+		return fault_set(f, rc,
+				 "%s is a guardian's with other keys: bring that one's here "
+				 "(shieldvm-guardian export, import), or take another database",
+				 where);
+	return rc < 0 ? fault_set(f, rc, "%s: %s", where, why.text[0] ? why.text : err_text(rc))
+		      : 0;
+}
+
+int setup_open(const struct setup_from *from, struct setup *out, struct fault *f)
+{
+	const char *folder = from->folder, *where;
 	char ca[SETUP_PATH_MAX], log[SETUP_PATH_MAX], mac[SETUP_PATH_MAX], db[SETUP_PATH_MAX],
 		release[SETUP_PATH_MAX];
 	CLEANUP(setup_done) struct setup s = { 0 };
@@ -141,7 +183,7 @@ int setup_open(const char *folder, const char *ek_ca, struct setup *out, struct 
 	if (rc >= 0)
 		rc = setup_path(folder, SETUP_MAC, mac, f);
 	if (rc >= 0)
-		rc = setup_path(folder, SETUP_DB, db, f);
+		rc = place_db(from, db, &s.ports, &where, f);
 	if (rc >= 0)
 		rc = healthca_open(ca, &s.ca, f);
 	if (rc >= 0)
@@ -152,10 +194,12 @@ int setup_open(const char *folder, const char *ek_ca, struct setup *out, struct 
 		rc = fault_set(f, ERR_CRYPTO, "%s: not a key that can be agreed with", release);
 	if (rc >= 0)
 		rc = mac_key_read(mac, s.g.mac_key, f);
-	if (rc >= 0 && ek_ca)
-		rc = read_roots(ek_ca, &s.roots, f);
+	if (rc >= 0 && from->ek_ca)
+		rc = read_roots(from->ek_ca, &s.roots, f);
 	if (rc >= 0)
-		rc = store_open(db, &s.g.store, f);
+		rc = store_open(where, &s.g.store, f);
+	if (rc >= 0)
+		rc = check_log(&s, where, f);
 	if (rc < 0)
 		return rc;
 	s.g.ca = s.ca;
@@ -242,9 +286,10 @@ static int read_admin(const char *path, const char *name, int64_t now, struct st
 	return 0;
 }
 
-int setup_init(const char *folder, const char *admin_key, const char *admin_name, int64_t now,
-	       struct fault *f)
+int setup_init(const struct setup_from *from, const char *admin_key, const char *admin_name,
+	       int64_t now, struct fault *f)
 {
+	const char *folder = from->folder;
 	struct store_admin admin;
 	CLEANUP(setup_done) struct setup s = { 0 };
 	int rc = admin_key ? read_admin(admin_key, admin_name, now, &admin, f) : 0;
@@ -261,8 +306,11 @@ int setup_init(const char *folder, const char *admin_key, const char *admin_name
 	if (rc >= 0)
 		rc = make_mac(folder, f);
 	if (rc >= 0)
-		rc = make_db(folder, f);
+		rc = make_db(from, f);
 	if (rc >= 0)
-		rc = setup_open(folder, NULL, &s, f);
-	return rc < 0 ? rc : fill(&s, admin_key ? &admin : NULL, now, f);
+		rc = setup_open(from, &s, f);
+	if (rc >= 0)
+		rc = fill(&s, admin_key ? &admin : NULL, now, f);
+	/* Somebody else may have begun the same database meanwhile. */
+	return rc < 0 ? rc : check_log(&s, from->db ? from->db : folder, f);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * PostgreSQL under guardian/store_db.h, the only user of its library: one database for several
- * guardians.
+ * PostgreSQL under guardian/store_db.h: one database for several guardians.  Nobody else connects
+ * with its library.
  *
  * A transaction that writes takes EXCLUSIVE on the table guardian before its first statement, and
  * so before its SERIALIZABLE snapshot: decisions follow each other as under SQLite's BEGIN
@@ -21,11 +21,11 @@
 
 #include "base/clock.h"
 #include "guardian/store_db.h"
+#include "guardian/store_url.h"
 
 #define COLUMNS_MAX 16
 #define ANSWER_MS   20000  /* more than the server's own statement_timeout */
 #define CHECK_MS    600000 /* for reading everything */
-#define URL_MAX	    2048
 
 /* What the server calls our types (pg_type.dat). */
 enum { OID_BYTES = 17, OID_INT8 = 20, OID_INT4 = 23, OID_TEXT = 25 };
@@ -35,7 +35,7 @@ struct postgres {
 	PGconn *conn; /* NULL: the next use connects */
 	int in_transaction;
 	unsigned char types[SQL_COUNT][COLUMNS_MAX]; /* of the parameters */
-	char url[URL_MAX];
+	char url[STORE_URL_MAX];
 };
 
 static struct postgres *of(struct db *d)
@@ -533,49 +533,9 @@ static const struct db_engine ENGINE = {
 	.run = db_run,
 };
 
-/* What the operator's string may not say.  It is in argv, which everyone on the machine can read;
- * and over a network the server has to show who it is. */
-static int check_url(const char *url, struct fault *f)
-{
-	char *wrong = NULL;
-	const char *secret = NULL;
-	int weak = 0;
-	PQconninfoOption *all = PQconninfoParse(url, &wrong);
-	PQfreemem(wrong); /* it may repeat the string, and a password in it */
-	if (!all)
-		return fault_set(f, ERR_USAGE,
-				 "the database's address is not one of PostgreSQL's "
-				 "(postgresql://HOST/DATABASE?...)");
-	for (const PQconninfoOption *o = all; o->keyword; o++) {
-		if (!o->val)
-			continue;
-		if (strcmp(o->keyword, "password") == 0 || strcmp(o->keyword, "sslpassword") == 0)
-			secret = "its address";
-		if (strcmp(o->keyword, "sslmode") == 0 && strcmp(o->val, "verify-full") != 0)
-			weak = 1;
-	}
-	PQconninfoFree(all);
-	if (getenv("PGPASSWORD"))
-		secret = "the environment (PGPASSWORD)";
-	if (secret)
-		return fault_set(f, ERR_POLICY,
-				 "the database's password is in %s, where others can read it: put "
-				 "it into a file of mode 0600 and name that by passfile=",
-				 secret);
-	if (weak)
-		return fault_set(f, ERR_POLICY,
-				 "%s: a guardian's database is reached with sslmode=verify-full or "
-				 "by a Unix socket: leave sslmode out",
-				 url);
-	if (strlen(url) >= URL_MAX)
-		return fault_set(f, ERR_LIMIT, "the database's address has at most %d characters",
-				 URL_MAX - 1);
-	return 0;
-}
-
 static int make(const char *url, struct postgres **out, struct fault *f)
 {
-	int rc = check_url(url, f);
+	int rc = store_url_check(url, f);
 	if (rc < 0)
 		return rc;
 	struct postgres *p = calloc(1, sizeof(*p));

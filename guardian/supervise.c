@@ -89,14 +89,16 @@ static int be_keeper(const struct parent *p, int words, struct fault *f)
 	int fds[] = { words };
 	int rc = be_child(KEEPER, fds, 1, f);
 	if (rc >= 0)
-		rc = setup_open(p->s->folder, p->s->ek_ca, &setup, f);
+		rc = setup_open(&p->s->from, &setup, f);
 	if (rc < 0)
 		return rc;
-	CLEANUP_FD int folder = open(p->s->folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP_FD int folder = open(p->s->from.folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (folder < 0)
-		rc = fault_set(f, -errno, "%s: %s", p->s->folder, err_text(-errno));
+		rc = fault_set(f, -errno, "%s: %s", p->s->from.folder, err_text(-errno));
 	if (rc >= 0)
-		rc = confine_folder(folder, &filter_keeper, p->self, f);
+		rc = p->s->from.db ? confine_folder(folder, &setup.ports, &filter_keeper_postgres,
+						    p->self, f)
+				   : confine_folder(folder, NULL, &filter_keeper, p->self, f);
 	if (rc >= 0)
 		rc = keeper_run(&setup.g, fds[0], f);
 	setup_done(&setup);
@@ -117,7 +119,7 @@ static int be_front(const struct parent *p, int link, struct fault *f)
 	struct front *front = NULL;
 	int rc = be_child(FRONT, fds, 3, f);
 	if (rc >= 0)
-		rc = setup_path(p->s->folder, SETUP_TLS, path, f);
+		rc = setup_path(p->s->from.folder, SETUP_TLS, path, f);
 	if (rc >= 0)
 		rc = jwk_read_file(path, 1, &key, f);
 	if (rc >= 0)

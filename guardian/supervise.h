@@ -9,15 +9,15 @@
 #ifndef SHIELDVM_GUARDIAN_SUPERVISE_H
 #define SHIELDVM_GUARDIAN_SUPERVISE_H
 
-#include "base/err.h"
+#include "guardian/setup.h"
 
 #define SUPERVISE_END_MS   5000 /* for the keeper to finish its decision */
 #define SUPERVISE_PAUSE_MS 1000 /* between two verifiers, or fronts */
 #define SUPERVISE_FRONTS   20	/* that may end in a row, none of which lived for a minute */
 
 struct supervise {
-	const char *folder, *ek_ca; /* EK_CA: NULL is none */
-	int listeners[2];	    /* owned by the caller; by enum link_listener */
+	struct setup_from from;
+	int listeners[2]; /* owned by the caller; by enum link_listener */
 };
 
 /* Run until SIGTERM or SIGINT: 0.  ERR_STATE if the keeper, or one front after the other, ends. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a guardian's sealed processes may do.  The verifier computes; the front talks over what it
- * holds and accepts; the keeper has its database's files.
+ * holds and accepts; the keeper has its database's files, or connections to its server.
  */
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include "sandbox/filter.h"
 #include "sandbox/phases.h"
@@ -83,3 +84,39 @@ static const struct filter_row keeper[] = {
 };
 const struct filter filter_keeper = { "keeper", keeper, sizeof(keeper) / sizeof(keeper[0]),
 				      &filter_memory };
+
+/* The keeper over PostgreSQL: no file that it writes, but sockets.  Landlock says to which ports.
+ */
+static const struct filter_row keeper_postgres[] = {
+	ALLOW(recvmsg, "its links' ends, from the parent"),
+	ALLOW(sendmsg, "to the parent: the verifier is of no more use"),
+	ALLOW_IF(openat, "password and certificates, for a connection that was lost",
+		 HAS(2, O_ACCMODE | O_CREAT | O_TRUNC | O_PATH | O_TMPFILE, O_RDONLY)),
+	ALLOW(read, "the same"),
+	ALLOW(newfstatat, "stat(3): does it belong to others as well?"),
+	RARE(fstat, "the same", "C libraries before 2.33"),
+	ALLOW(lseek, "the same, by libcrypto"),
+	ALLOW(close, "its files; links and connections that have ended"),
+	ALLOW_IF(socket, "a new connection", IS(0, AF_UNIX), IS(1, SOCK_STREAM), IS(2, 0)),
+	ALLOW_IF(socket, "the same, over a network", IS(0, AF_INET), IS(1, SOCK_STREAM), IS(2, 0)),
+	RARE_IF(socket, "the same", "databases behind IPv6", IS(0, AF_INET6), IS(1, SOCK_STREAM),
+		IS(2, 0)),
+	ALLOW_IF(connect, "the same", IS(2, sizeof(struct sockaddr_un))),
+	ALLOW_IF(connect, "the same", IS(2, sizeof(struct sockaddr_in))),
+	RARE_IF(connect, "the same", "databases behind IPv6", IS(2, sizeof(struct sockaddr_in6))),
+	ALLOW(getsockname, "the same"),
+	ALLOW_IF(getsockopt, "how connecting ended", IS(1, SOL_SOCKET), IS(2, SO_ERROR)),
+	ALLOW_IF(setsockopt, "a server that is gone shows", IS(1, SOL_SOCKET), IS(2, SO_KEEPALIVE)),
+	ALLOW_IF(setsockopt, "the same", IS(1, IPPROTO_TCP), IS(2, TCP_KEEPIDLE)),
+	ALLOW_IF(setsockopt, "the same", IS(1, IPPROTO_TCP), IS(2, TCP_KEEPINTVL)),
+	ALLOW_IF(setsockopt, "the same", IS(1, IPPROTO_TCP), IS(2, TCP_KEEPCNT)),
+	ALLOW_IF(setsockopt, "the same", IS(1, IPPROTO_TCP), IS(2, TCP_USER_TIMEOUT)),
+	ALLOW_IF(setsockopt, "statements do not wait", IS(1, IPPROTO_TCP), IS(2, TCP_NODELAY)),
+	ALLOW_IF(fcntl, "connections do not block", IS(1, F_GETFL)),
+	ALLOW_IF(fcntl, "the same, not O_ASYNC", IS(1, F_SETFL), HAS(2, O_ASYNC, 0)),
+	ALLOW_IF(fcntl, "connections are its own", IS(1, F_SETFD), IS(2, FD_CLOEXEC)),
+	RARE(geteuid, "whose a key's file is", "keys that libpq finds elsewhere"),
+};
+const struct filter filter_keeper_postgres = { "keeper-postgres", keeper_postgres,
+					       sizeof(keeper_postgres) / sizeof(keeper_postgres[0]),
+					       &filter_memory };

@@ -88,8 +88,8 @@ struct sealed;
 /* What a process may still do once sealed; the tables are in sandbox/filter_*.c. */
 struct filter;
 extern const struct filter filter_worker, filter_broker, filter_guard, filter_swtpm;
-extern const struct filter filter_front, filter_keeper, filter_verifier;
-extern const struct filter filter_memory; /* what those three share; not to be loaded alone */
+extern const struct filter filter_front, filter_keeper, filter_keeper_postgres, filter_verifier;
+extern const struct filter filter_memory; /* what those share; not to be loaded alone */
 extern const struct filter filter_calls;  /* what worker and swtpm share; not to be loaded alone */
 
 /*

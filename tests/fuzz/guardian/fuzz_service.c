@@ -41,10 +41,11 @@ static void start(void)
 	h.mode = STORE_MODE_HOSTKEY;
 	h.tls_key[0] = 2;
 	strcpy(h.name, "host");
+	const struct setup_from from = { .folder = folder };
 	int out = dup(1), null = open("/dev/null", O_WRONLY);
 	if (!mkdtemp(folder) || dup2(null, 1) < 0 ||
-	    setup_init(folder, NULL, NULL, 1800000000, &f) < 0 ||
-	    setup_open(folder, NULL, &setup, &f) < 0 || store_begin(setup.g.store, &f) < 0 ||
+	    setup_init(&from, NULL, NULL, 1800000000, &f) < 0 ||
+	    setup_open(&from, &setup, &f) < 0 || store_begin(setup.g.store, &f) < 0 ||
 	    store_admin_add(setup.g.store, &anna, &f) < 0 || buf_addf(&h.host_key, "{}") < 0 ||
 	    store_host_add(setup.g.store, &h, &f) < 0 ||
 	    store_host_decide(setup.g.store, h.id, STORE_PENDING, STORE_APPROVED, 1800000000,

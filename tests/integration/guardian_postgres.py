@@ -1,0 +1,275 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""What tests/integration/guardian-postgres.sh does inside.
+Usage: guardian_postgres.py SHIELDVM-GUARDIAN FOLDER FOLDER-OF-POSTGRESQL"""
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+
+from guardian import PROGRAM, WORK, Client, ask, b64, check, failed, refuses
+import guardian
+
+BIN = sys.argv[3]
+SERVER = os.path.join(WORK, "pg")
+TCP = 5433
+LOCAL = f"postgresql://guardian@/postgres?host={SERVER}&port={TCP}"
+REMOTE = f"postgresql://node@db.test:{TCP}/postgres?hostaddr=127.0.0.1"
+
+
+class Server:
+    """A PostgreSQL that trusts who comes by its Unix socket, and asks others for TLS and a password."""
+
+    def __init__(self):
+        self.user = pwd.getpwnam("postgres")
+        os.mkdir(SERVER)
+        os.chown(SERVER, self.user.pw_uid, self.user.pw_gid)
+        self.as_postgres("initdb", "-D", f"{SERVER}/data", "-A", "trust", "-U", "guardian", "--no-sync",
+                         "--encoding=UTF8", "--locale=C").wait()
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+                        "/CN=db.test", "-addext", "subjectAltName=DNS:db.test", "-keyout", f"{SERVER}/server.key",
+                        "-out", f"{SERVER}/server.crt"], check=True, stderr=subprocess.DEVNULL)
+        os.chown(f"{SERVER}/server.key", self.user.pw_uid, self.user.pw_gid)
+        with open(f"{SERVER}/data/pg_hba.conf", "w", encoding="ascii") as f:
+            f.write("local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n")
+        self.process = None
+
+    def as_postgres(self, name, *words):
+        with open(f"{WORK}/pg.log", "ab") as log:
+            return subprocess.Popen([f"{BIN}/{name}", *words], cwd=SERVER, user=self.user.pw_uid,
+                                    group=self.user.pw_gid, extra_groups=[], stdin=subprocess.DEVNULL, stdout=log,
+                                    stderr=log, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"})
+
+    def start(self):
+        for _ in range(100):
+            # Right after a kill it may find its former self's memory in use.
+            if not self.process or self.process.poll() is not None:
+                self.process = self.as_postgres(
+                    "postgres", "-D", "data", "-c", "listen_addresses=127.0.0.1", "-c", f"port={TCP}", "-c",
+                    f"unix_socket_directories={SERVER}", "-c", "ssl=on", "-c", f"ssl_cert_file={SERVER}/server.crt",
+                    "-c", f"ssl_key_file={SERVER}/server.key")
+            if self.sql("SELECT 1") == "1":
+                return
+            time.sleep(0.1)
+        check("the database starts", False, open(f"{WORK}/pg.log", encoding="utf-8").read()[-500:])
+
+    def stop(self, how=signal.SIGINT):
+        self.process.send_signal(how)
+        self.process.wait(30)
+
+    @staticmethod
+    def sql(text):
+        done = subprocess.run([f"{BIN}/psql", "-XAtq", "-h", SERVER, "-p", str(TCP), "-U", "guardian", "-c", text,
+                               "postgres"], capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else done.stderr
+
+
+class Node:
+    """One guardian, with a state folder and ports of its own."""
+
+    def __init__(self, name, url, port):
+        self.name, self.url, self.port, self.state = name, url, port, f"{WORK}/{name}"
+        self.process = None
+
+    def init(self, *options):
+        return subprocess.run([PROGRAM, "init", "--state", self.state, "--db", self.url, *options],
+                              capture_output=True, text=True)
+
+    def start(self, client):
+        with open(f"{WORK}/log", "ab") as log:
+            self.process = subprocess.Popen([PROGRAM, "run", "--state", self.state, "--db", self.url, "--listen",
+                                             f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.port + 1}"],
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        until = time.monotonic() + 10
+        while time.monotonic() < until and self.process.poll() is None:
+            if ask(client, self.port, "GET", "/v1/info")[0] == 200:
+                return True
+            time.sleep(0.1)
+        return False
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(15)
+
+    def keeper(self):
+        """Process id and status of the keeper."""
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/status", encoding="ascii") as f:
+                    lines = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+            except (OSError, ValueError):
+                continue
+            if lines["PPid"].strip() == str(self.process.pid) and lines["Name"] == "guardian-keepe":
+                return int(pid), lines
+        return 0, {}
+
+
+def challenge(client, node, host):
+    return ask(client, node.port, "POST", "/v1/challenge", {"id": host})
+
+
+def answer(client, node, host, t):
+    worker = b64(b"\4" + bytes(64))
+    said = f'{{"v":1,"host":"{host}","nonce":"{t.get("nonce")}","worker":"{worker}"}}'
+    return ask(client, node.port, "POST", "/v1/attest",
+               {"id": host, "nonce": t.get("nonce"), "expires": t.get("expires"), "mac": t.get("mac"),
+                "worker": worker, "statement": client.jws("shieldvm-attest+jws", said)})
+
+
+def attests(what, client, one, other, host):
+    """A challenge of ONE's, answered at OTHER."""
+    status, t = challenge(client, one, host)
+    check(f"{what}: a challenge", status == 200, t)
+    status, t = answer(client, other, host, t)
+    check(f"{what}: a certificate", status == 200 and t.get("certificate"), t)
+
+
+def refused_addresses(folder):
+    """What a confined process could not use again is refused before it is used once."""
+    local = f"host={SERVER}"
+    for url, code, words in (
+            (f"postgresql://guardian@db.test/postgres", 2, "hostaddr=NUMBER"),
+            (f"postgresql://guardian@127.0.0.1,db.test/postgres", 2, "hostaddr=NUMBER"),
+            (f"postgresql:///postgres?{local}", 2, "must name its user"),
+            (f"postgresql://guardian@/?{local}", 2, "must name its database"),
+            (f"postgresql://guardian@/postgres?{local}&passfile=/etc/passfile", 2, "put it there"),
+            (f"postgresql://guardian@/postgres?{local}&passfile={folder}/../x", 2, "put it there"),
+            (f"postgresql://guardian@/postgres?{local}&sslrootcert=system", 2, "put it there"),
+            (f"postgresql://guardian@/postgres?{local}&service=x", 2, "leave it out"),
+            (f"postgresql://guardian@/postgres?{local}&requirepeer=postgres", 2, "leave it out"),
+            (f"postgresql://guardian@127.0.0.1:x/postgres", 2, "no port"),
+            (f"postgresql://guardian:secret@/postgres?{local}", 1, "passfile="),
+            (f"/var/lib/guardian.db", 2, "--db is for postgresql://")):
+        for command in ("init", "run"):
+            done = subprocess.run([PROGRAM, command, "--state", folder, "--db", url], capture_output=True, text=True,
+                                  timeout=20)
+            check(f"{command} refuses {url}", done.returncode == code and words in done.stderr and
+                  "secret" not in done.stderr, done)
+
+
+def test_setup(server, one, two, admin):
+    with open(f"{WORK}/admin.pub", "w", encoding="ascii") as f:
+        f.write(str(admin.jwk()).replace("'", '"'))
+    first = one.init("--admin", f"{WORK}/admin.pub", "--admin-name", "anna")
+    check("init makes the tables", first.returncode == 0 and f"{LOCAL} (made)" in first.stdout, first)
+    again = one.init()
+    check("init again keeps them", again.returncode == 0 and "made" not in again.stdout, again)
+    check("no file of SQLite's is made", not os.path.exists(f"{one.state}/guardian.db"))
+    stranger = Node("stranger", LOCAL, 0).init()
+    check("other keys are refused", stranger.returncode == 1 and "other keys" in stranger.stderr, stranger)
+    # The second one has the first one's keys, and a TLS key of its own.
+    shutil.copytree(one.state, two.state)
+    for name in ("tls.jwk", "tls.jwk.pub"):
+        os.unlink(f"{two.state}/{name}")
+    server.sql("CREATE ROLE node LOGIN PASSWORD 'horse' IN ROLE guardian")
+    server.sql("ALTER ROLE node SUPERUSER")
+    done = two.init()
+    check("without the password it does not come in", done.returncode == 3 and "cannot reach" in done.stderr, done)
+    with open(os.open(f"{two.state}/.pgpass", os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as f:
+        f.write("*:*:*:node:horse\n")
+    done = two.init()
+    check("nor to a server that it cannot verify", done.returncode == 3 and "cannot reach" in done.stderr, done)
+    os.mkdir(f"{two.state}/.postgresql", 0o700)
+    shutil.copy(f"{SERVER}/server.crt", f"{two.state}/.postgresql/root.crt")
+    # A certificate of its own is read as well; this server does not ask for it.
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=node",
+                    "-keyout", f"{two.state}/.postgresql/postgresql.key", "-out",
+                    f"{two.state}/.postgresql/postgresql.crt"], check=True, stderr=subprocess.DEVNULL)
+    done = two.init()
+    check("with both it does", done.returncode == 0, done)
+
+
+def test_hosts(one, two, admin, key, host):
+    """Begun at one, finished at the other."""
+    words = {"id": host, "name": "keyed", "host_key": key.jwk()}
+    status, t = ask(key, one.port, "POST", "/v1/enrol/begin", words)
+    check("an enrolment begins at one", status == 200, t)
+    said = f'{{"v":1,"host":"{host}","name":"keyed","nonce":"{t.get("nonce")}"}}'
+    words.update({n: t.get(n) for n in ("nonce", "expires", "mac")},
+                 statement=key.jws("shieldvm-enrol+jws", said))
+    status, pending = ask(key, two.port, "POST", "/v1/enrol/finish", words)
+    check("... and ends at the other", status == 200 and pending.get("status") == "pending", pending)
+    status, t = ask(admin, one.port + 1, "POST", "/v1/hosts/approve",
+                    {"id": host, "fingerprint": pending.get("fingerprint")})
+    check("an admin approves at the first", status == 200, t)
+    attests("one's challenge at the other", key, one, two, host)
+    attests("and the other way", key, two, one, host)
+    status, t = challenge(key, one, host)
+    first, second = answer(key, two, host, t), answer(key, one, host, t)
+    check("a challenge is answered once", first[0] == 200, first)
+    refuses("... and at no other guardian again", second, 409, "challenge.used")
+
+
+def test_confined(one, two):
+    for node in (one, two):
+        pid, status = node.keeper()
+        check(f"{node.name}: the keeper is confined", pid and status["Seccomp"].strip() == "2" and
+              int(status["CapEff"], 16) == 0 and status["NoNewPrivs"].strip() == "1", status)
+
+
+def test_lost(server, one, two, key, host):
+    """A database that ends, and comes back: nothing is certified, and nobody is started again."""
+    keepers = [n.keeper()[0] for n in (one, two)]
+    before = server.sql("SELECT COUNT(*) FROM shieldvm_guardian.certificates")
+    for how in (signal.SIGINT, signal.SIGKILL):
+        _, t = challenge(key, one, host)
+        server.stop(how)
+        refuses("without a database, one", answer(key, one, host, t), 503, "guardian.store")
+        refuses("... and the other", answer(key, two, host, t), 503, "guardian.store")
+        refuses("... and no challenge", challenge(key, one, host), 503, "guardian.store")
+        server.start()
+        check("nothing was certified", server.sql("SELECT COUNT(*) FROM shieldvm_guardian.certificates") == before)
+        # Who was not asked meanwhile does not notice.
+        attests("with the database again", key, one, two, host)
+        attests("... and the other way", key, two, one, host)
+        before = server.sql("SELECT COUNT(*) FROM shieldvm_guardian.certificates")
+    check("nobody was started again", keepers == [n.keeper()[0] for n in (one, two)])
+
+
+def test_read_only(server, one, two, key, host):
+    before = server.sql("SELECT COUNT(*) FROM shieldvm_guardian.certificates")
+    _, t = challenge(key, one, host)
+    server.sql("ALTER DATABASE postgres SET default_transaction_read_only = on")
+    server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'shieldvm-guardian'")
+    for node in (one, two):
+        refused = answer(key, node, host, t)
+        refuses(f"{node.name}: a database that can only be read", refused, 503, "guardian.store")
+    check("nothing was certified", server.sql("SELECT COUNT(*) FROM shieldvm_guardian.certificates") == before)
+    server.sql("SET default_transaction_read_only = off; ALTER DATABASE postgres RESET ALL")
+    subprocess.run([f"{BIN}/psql", "-XAtq", "-h", SERVER, "-p", str(TCP), "-U", "guardian", "-c",
+                    "ALTER DATABASE postgres RESET default_transaction_read_only", "postgres"],
+                   env={"PGOPTIONS": "-c default_transaction_read_only=off"}, capture_output=True)
+    attests("and writable again", key, one, two, host)
+
+
+def main():
+    admin, key, host = Client("admin"), Client("keyed"), str(uuid.uuid4())
+    server = Server()
+    server.start()
+    one, two = Node("one", LOCAL, 8787), Node("two", REMOTE, 8887)
+    test_setup(server, one, two, admin)
+    refused_addresses(one.state)
+    if not failed:
+        for node in (one, two):
+            check(f"{node.name} starts", node.start(key))
+        test_confined(one, two)
+    if not failed:
+        test_hosts(one, two, admin, key, host)
+        test_lost(server, one, two, key, host)
+        test_read_only(server, one, two, key, host)
+        for node in (one, two):
+            check(f"SIGTERM ends {node.name}", node.stop() == 0)
+        check("no process was killed by its filter", b"may not make" not in open(f"{WORK}/log", "rb").read())
+    server.stop()
+    if failed and os.path.exists(f"{WORK}/log"):
+        with open(f"{WORK}/log", encoding="utf-8", errors="replace") as f:
+            print(f.read())
+    print(f"{guardian.checks} checks, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+sys.exit(main())
