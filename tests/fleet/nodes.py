@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Guardians, and the PostgreSQL that they share, as processes of this one: started, looked at, killed."""
 import os
+import pwd
 import re
 import signal
 import subprocess
@@ -115,3 +116,63 @@ class Guardian:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+class Postgres:
+    """A server of its own in FOLDER, reached by its Unix socket; durable, as it is killed."""
+
+    def __init__(self, bin_folder, folder):
+        self.bin, self.folder = bin_folder, folder
+        self.user = pwd.getpwnam("postgres")
+        self.process = None
+        os.mkdir(folder)
+        os.chown(folder, self.user.pw_uid, self.user.pw_gid)
+        if self.run("initdb", "-D", "data", "-A", "trust", "-U", "guardian", "--no-sync", "--encoding=UTF8",
+                    "--locale=C").wait() != 0:
+            raise SystemExit("initdb fails")
+
+    url = property(lambda self: f"postgresql://guardian@/postgres?host={self.folder}")
+
+    def run(self, name, *words):
+        with open(f"{self.folder}.log", "ab") as log:
+            return subprocess.Popen([f"{self.bin}/{name}", *words], cwd=self.folder, user=self.user.pw_uid,
+                                    group=self.user.pw_gid, extra_groups=[], stdin=subprocess.DEVNULL, stdout=log,
+                                    stderr=log, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"})
+
+    def start(self, wait=30):
+        until = time.monotonic() + wait
+        while time.monotonic() < until:
+            # Right after a kill it may find its former self's memory in use.
+            if not self.process or self.process.poll() is not None:
+                self.process = self.run("postgres", "-D", "data", "-c", "listen_addresses=", "-c",
+                                        f"unix_socket_directories={self.folder}")
+            if self.sql("SELECT 1") == "1":
+                return True
+            time.sleep(0.1)
+        return False
+
+    def sql(self, text):
+        done = subprocess.run([f"{self.bin}/psql", "-XAtq", "-h", self.folder, "-U", "guardian", "-c", text, "postgres"],
+                              capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else done.stderr
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def kill_backend(self, choose):
+        """One guardian's session; 1 if there was one."""
+        pids = self.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'shieldvm-guardian' ORDER BY 1")
+        pids = pids.split() if re.fullmatch(r"[\d\s]+", pids) else []
+        if not pids:
+            return False
+        try:
+            os.kill(int(choose(pids)), signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(30)
