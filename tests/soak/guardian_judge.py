@@ -9,7 +9,8 @@ import copy
 # What a start may be refused for when a guardian or the database is gone, or another host has the VM.  The last: the
 # VM ran and stopped elsewhere after its state's version was read.
 REFUSALS = {"lease.held", "guardian.busy", "guardian.store", "guardian.log", "guardian.verifier", "vm.version"}
-REQUESTS = 3  # of a start: challenge, evidence, release
+UNCERTAIN = {"guardian.store"}  # said also when the database was lost amid a commit: nobody knows
+REQUESTS = 3  # of a start: challenge, evidence, release; each again elsewhere within the time
 
 
 def reasons(observed, deadline_ms):
@@ -57,14 +58,18 @@ def records(observed, logs):
                     yield f"VM {vm}: request {r['request']} was released twice"
                 found[key] = r
     for o in observed["starts"]:
-        r = found.get((o["vm"], o["request"]))
-        if o["rc"] >= 0 and not r:
+        last = found.get((o["vm"], o["requests"][-1])) if o["requests"] else None
+        if o["rc"] >= 0 and not last:
             yield f"start {o['n']}: its key was released, and the log does not say so"
-        if o["rc"] >= 0 and r and (r["host"] != o["host"] or r["token"] != o["token"]):
-            yield f"start {o['n']}: the log has another host or lease than was told"
-        if o["id"] and r:
+        if o["rc"] >= 0 and last and last["token"] != o["token"]:
+            yield f"start {o['n']}: the log has lease {last['token']} and not {o['token']}, which was told"
+        if o["id"] and o["id"] not in UNCERTAIN and last:
             yield f"start {o['n']}: it was refused as {o['id']}, and the log has its release"
-    asked = {(o["vm"], o["request"]) for o in observed["starts"]}
+        for request in o["requests"]:
+            r = found.get((o["vm"], request))
+            if r and r["host"] != o["host"]:
+                yield f"start {o['n']}: the log has its release to another host"
+    asked = {(o["vm"], request) for o in observed["starts"] for request in o["requests"]}
     for vm, request in found.keys() - asked:
         yield f"VM {vm}: the log has request {request}, which nobody made"
 
@@ -92,12 +97,12 @@ def leases(logs, rows):
 
 
 def stops(observed, logs):
-    """A stop that was answered stands in the log."""
+    """A stop that is known to be done stands in the log, and none was refused for another reason than a fault's."""
     told = {(vm, r["host"], r["token"]) for vm, log in logs.items() for r in log if r["event"] == "stop"}
     for o in observed["stops"]:
-        if o["rc"] >= 0 and (o["vm"], o["host"], o["token"]) not in told:
+        if o["known"] and (o["vm"], o["host"], o["token"]) not in told:
             yield f"VM {o['vm']}: host {o['host']} has stopped it, and the log does not say so"
-        if o["rc"] < 0 and o["id"] and not (o["known"] or o["id"] in REFUSALS):
+        if not o["known"] and o["id"] and o["id"] not in REFUSALS:
             yield f"VM {o['vm']}: host {o['host']} could not stop it: {o['id']}: {o['why']}"
 
 
@@ -124,13 +129,13 @@ def example():
     """Two hosts, one VM: start, stop, start, a start that is refused, a release whose answer was lost."""
     def start(n, host, at, **more):
         return dict({"what": "start", "n": n, "host": host, "vm": "v", "began": at, "ended": at + 10, "rc": 0, "id": "",
-                     "why": "", "request": f"r{n}", "token": 0, "stage": "release"}, **more)
+                     "why": "", "requests": [f"r{n}"], "token": 0}, **more)
 
     def record(seq, event, host, token, request=""):
         return {"seq": seq, "event": event, "host": host, "token": token, "request": request}
     observed = {
         "starts": [start(0, "a", 0, token=1), start(1, "b", 20, rc=-9000, id="lease.held", why="it runs"),
-                   start(2, "b", 100, token=2), start(3, "a", 300, rc=-103, why="cut off")],
+                   start(2, "b", 100, token=2), start(3, "a", 300, rc=-103, why="cut off", requests=["r", "r3"])],
         "stops": [{"what": "stop", "host": "a", "vm": "v", "token": 1, "began": 50, "ended": 60, "rc": 0, "id": "",
                    "known": True, "why": ""},
                   {"what": "stop", "host": "b", "vm": "v", "token": 2, "began": 200, "ended": 250, "rc": -9000,
@@ -164,7 +169,9 @@ def doctored():
         "a database set back": lambda o, l, r: r["v"].update(holder="b", token=2),
         "a stop without its record": lambda o, l, r: l["v"][1].update(event="release", host="a", token=2),
         "a stop by another": lambda o, l, r: l["v"][3].update(host="a"),
-        "a stop that was refused": lambda o, l, r: o["stops"][1].update(known=False),
+        "a stop that was refused": lambda o, l, r: o["stops"][1].update(known=False, id="request.format"),
+        "a lease that was lost while its host had it": lambda o, l, r: (l["v"].pop(), l["v"].pop(),
+                                                                        r["v"].update(holder="b", token=2)),
         "starts that were not made": lambda o, l, r: o["starts"].pop(1),
         "starts that nearly all fail": lambda o, l, r: [s.update(rc=-111, why="gone") for s in o["starts"]],
     }
