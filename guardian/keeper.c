@@ -220,10 +220,13 @@ static int is_attest(const struct service_ask *q)
 /* May evidence of Q's host wait too?  One host's own must not fill the queue. */
 static int has_room(const struct keeper *k, const struct service_ask *q)
 {
-	for (size_t i = 0; i < k->n_jobs; i++)
+	size_t bytes = q->n_body;
+	for (size_t i = 0; i < k->n_jobs; i++) {
 		if (memcmp(k->jobs[i].peer, q->peer, sizeof(q->peer)) == 0)
 			return 0;
-	return k->n_jobs < KEEPER_QUEUE_MAX;
+		bytes += k->jobs[i].message.len + k->jobs[i].c.policy.len;
+	}
+	return k->n_jobs < KEEPER_QUEUE_MAX && bytes <= KEEPER_QUEUE_BYTES;
 }
 
 /* Answer the request in M, or keep it for the verifier: 1, M is then taken. */

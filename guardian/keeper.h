@@ -17,8 +17,11 @@
 #include "guardian/keys.h"
 #include "guardian/link.h"
 
-#define KEEPER_QUEUE_MAX 8 /* evidence that waits, each of up to LINK_BODY_MAX bytes */
-#define KEEPER_TEND_MS	 600000
+/* Evidence that waits, by number (a thousand hosts may come at once, after a power failure) and by
+ * bytes, with what it is judged by; the last may be over by a policy. */
+#define KEEPER_QUEUE_MAX   1024
+#define KEEPER_QUEUE_BYTES ((size_t)128 * 1024 * 1024)
+#define KEEPER_TEND_MS	   600000
 
 /*
  * What parent and keeper say to each other: the parent gives it the end of a new link, instead of

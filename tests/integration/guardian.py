@@ -434,6 +434,27 @@ def test_queue(guardian, host, other, mine, theirs):
     check("one of the nine is judged", len(judged) == 1 and len(busy) == 8, answers)
 
 
+def test_many(guardian, clients, hosts):
+    """Many hosts that come at once wait for the verifier; how much of it is bounded."""
+    for what, padding, most in (("small", 1000, len(hosts)), ("large", 12000000, 11)):
+        stopped, answers = guardian.child("verifier"), []
+        os.kill(stopped, signal.SIGSTOP)
+        asking = [threading.Thread(target=lambda c=c, h=h: answers.append(attest(c, h, padding)))
+                  for c, h in zip(clients, hosts)]
+        for t in asking:
+            t.start()
+        until = time.monotonic() + 20
+        while len(answers) < len(hosts) - most and time.monotonic() < until:
+            time.sleep(0.1)
+        time.sleep(1)
+        os.kill(stopped, signal.SIGCONT)
+        for t in asking:
+            t.join(60)
+        got = [a[1].get("id") for a in answers]
+        check(f"{most} of {len(hosts)} hosts' {what} evidence is judged", got.count("host.unhealthy") == most and
+              got.count("guardian.busy") == len(hosts) - most, got)
+
+
 def test_store(host, mine):
     db = sqlite3.connect(f"{STATE}/guardian.db", isolation_level=None)
     db.execute("BEGIN EXCLUSIVE")
@@ -537,6 +558,8 @@ def main():
         theirs = enrolled("busy", busy)
         test_announced(host, busy, admin, mine, theirs)
         test_queue(guardian, host, busy, mine, theirs)
+        many = [Client(f"host{i}") for i in range(12)]
+        test_many(guardian, many, [enrolled(f"many{i}", c) for i, c in enumerate(many)])
         test_store(host, mine)
         test_slow(host)
         test_certificate(admin)

@@ -27,7 +27,7 @@ static void put_number(struct buf *b, uint64_t value, size_t n)
 
 void host_open(struct host *h)
 {
-	*h = (struct host){ .log = BUF_INIT(65536), .ima = BUF_INIT(65536) };
+	*h = (struct host){ .log = BUF_INIT(EVENTLOG_BYTES_MAX), .ima = BUF_INIT(IMA_BYTES_MAX) };
 	h->pcrs.bank = HASH_SHA256;
 	h->pcrs.mask = 0x7fff;
 	put_number(&h->log, 0, 4);
@@ -130,9 +130,27 @@ static void put_field(struct buf *b, const void *data, size_t n)
 
 void host_ima(struct host *h, const char *name, const char *buffer)
 {
+	uint8_t file[32];
+	memset(file, 7, sizeof(file));
+	host_ima_file(h, name, file, buffer);
+}
+
+void host_ima_aggregate(struct host *h)
+{
+	uint8_t digest[32];
+	struct hash_part parts[10];
+	for (size_t i = 0; i < 10; i++)
+		parts[i] = (struct hash_part){ h->pcrs.value[i], 32 };
+	assert_int_equal(hash_parts(HASH_SHA256, parts, 10, digest), 0);
+	host_ima_file(h, "boot_aggregate", digest, NULL);
+}
+
+void host_ima_file(struct host *h, const char *name, const uint8_t file[static 32],
+		   const char *buffer)
+{
 	CLEANUP_BUF struct buf data = BUF_INIT(8192);
 	uint8_t digest[8 + 32] = "sha256:", sha1[20], sha256[32];
-	memset(digest + 8, 7, 32);
+	memcpy(digest + 8, file, 32);
 	put_field(&data, digest, sizeof(digest));
 	put_field(&data, name, strlen(name) + 1);
 	if (buffer)

@@ -34,6 +34,10 @@ void host_separators(struct host *h);
 void host_cmdline(struct host *h, const char *text);
 /* An entry of IMA's list with a file's NAME, or with BUFFER if it is not NULL (ima-buf). */
 void host_ima(struct host *h, const char *name, const char *buffer);
+/* The same with the FILE's digest; and what the list of a kernel begins with. */
+void host_ima_file(struct host *h, const char *name, const uint8_t file[static 32],
+		   const char *buffer);
+void host_ima_aggregate(struct host *h);
 
 /* A usual one: firmware, Secure Boot, loader, kernel; what SecureBoot is, more text before PCR 7's
  * separator (NULL: none), and the command line (NULL: none). */
