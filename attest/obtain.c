@@ -9,8 +9,10 @@
 #include "attest/copy.h"
 #include "attest/health.h"
 #include "attest/lease_note.h"
+#include "attest/ticket.h"
 #include "base/fd.h"
 #include "base/paths.h"
+#include "crypto/sign.h"
 #include "crypto/strict.h"
 
 _Static_assert(SPAWN_INNER_BYTES == KEYRELEASE_INNER_BYTES, "what the worker opens");
@@ -79,19 +81,29 @@ static int judge(const struct asking *a, int failed_here, int rc)
 
 /* ---- one guardian ---- */
 
-static json_t *release_body(const struct asking *a, const struct released *r)
+/* TICKET: the owner's, or empty. */
+static json_t *release_body(const struct asking *a, const struct released *r,
+			    const struct buf *ticket)
 {
 	const struct ask_request *q = a->o->request;
 	char host[UUID_TEXT_SIZE], vm[UUID_TEXT_SIZE];
 	uuid_format(r->health.host, host);
 	uuid_format(q->vm, vm);
-	return json_pack("{s:s, s:s, s:o, s:o, s:I, s:b, s:o, s:s%}", "id", host, "vm", vm,
-			 "request", remote_bytes(r->about.request, sizeof(r->about.request)),
-			 "worker", remote_bytes(q->worker, sizeof(q->worker)), "version",
-			 q->comes ? (json_int_t)0 : (json_int_t)q->state_version, "incoming",
-			 q->comes ? 1 : 0, "certificate",
-			 remote_bytes(r->about.certificate, r->about.certificate_bytes),
-			 "protector", a->o->protector, (size_t)q->protector_bytes);
+	json_t *body =
+		json_pack("{s:s, s:s, s:o, s:o, s:I, s:b, s:o, s:s%}", "id", host, "vm", vm,
+			  "request", remote_bytes(r->about.request, sizeof(r->about.request)),
+			  "worker", remote_bytes(q->worker, sizeof(q->worker)), "version",
+			  q->comes ? (json_int_t)0 : (json_int_t)q->state_version, "incoming",
+			  q->comes ? 1 : 0, "certificate",
+			  remote_bytes(r->about.certificate, r->about.certificate_bytes),
+			  "protector", a->o->protector, (size_t)q->protector_bytes);
+	if (body && ticket->len &&
+	    json_object_set_new(body, "ticket",
+				json_stringn((const char *)ticket->data, ticket->len)) < 0) {
+		json_decref(body);
+		return NULL;
+	}
+	return body;
 }
 
 static int read_release(const struct asking *a, const json_t *answer, struct released *r,
@@ -124,18 +136,23 @@ static int read_release(const struct asking *a, const json_t *answer, struct rel
 static int release(const struct asking *a, struct remote *remote, struct released *r,
 		   struct fault *f)
 {
-	int rc;
+	int rc = a->o->request->comes ? -ENOENT : 0;
 	CLEANUP_JSON json_t *answer = NULL;
+	CLEANUP_BUF struct buf ticket = BUF_INIT(SIGN_TEXT_MAX);
 	struct fault one = { 0 };
 	size_t tries = 0;
+	if (rc >= 0)
+		rc = ticket_read(a->o->leases, a->o->request->vm, &ticket, f);
+	if (rc < 0 && rc != -ENOENT)
+		return ruled(a, RULE_HOST, rc);
 	do {
 		one = (struct fault){ 0 };
 		if (getrandom(r->about.request, sizeof(r->about.request), 0) !=
 		    (ssize_t)sizeof(r->about.request))
 			return ruled(a, RULE_HOST,
 				     fault_set(f, -EIO, "the kernel gives no random numbers"));
-		rc = remote_post(remote, "/v1/release", release_body(a, r), CLIENT_ONCE, &answer,
-				 a->why, &one);
+		rc = remote_post(remote, "/v1/release", release_body(a, r, &ticket), CLIENT_ONCE,
+				 &answer, a->why, &one);
 	} while (client_again(remote->client, ++tries, rc, a->why, "request.used"));
 	if (rc >= 0)
 		rc = read_release(a, answer, r, &one);
@@ -197,6 +214,8 @@ static int note(const struct asking *a, const struct protector_guardian *g, stru
 	int rc = lease_note_lock(a->o->leases, &lock, f);
 	if (rc >= 0)
 		rc = copy_remove(a->o->leases, q->vm, f);
+	if (rc >= 0 && !q->comes)
+		rc = ticket_remove(a->o->leases, q->vm, f);
 	if (rc >= 0)
 		rc = lease_note_write(a->o->leases, &n, f);
 	if (rc >= 0 && r->copy.len)

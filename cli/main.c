@@ -214,6 +214,16 @@ static const struct command {
 	  "\n"
 	  "Prints this host's public key (a JWK) on standard output. Give it to owners: with\n"
 	  "shield --host they let a VM run here.\n" },
+	{ "host", "ticket", cmd_host_ticket,
+	  "usage: shieldvm host ticket VM-UUID FILE\n"
+	  "       shieldvm host ticket --remove VM-UUID\n"
+	  "\n"
+	  "Gives this host, as root, a ticket of the VM's owner (shieldvm key ticket --restore) "
+	  "for "
+	  "the\n"
+	  "VM's next start here, which its guardian refuses otherwise (vm.version), as the vTPM's\n"
+	  "state is older than what was reported before. FILE may be -, for standard input.\n"
+	  "  --remove       forget a ticket that was not used\n" },
 	{ "key", "new", cmd_key_new,
 	  "usage: shieldvm key new FILE\n"
 	  "\n"

@@ -80,7 +80,7 @@ void simvm_make(struct simvm *v, unsigned i, const struct jwk *owner, const stru
 	memcpy(facts.vm, v->id, sizeof(facts.vm));
 	memset(facts.tpm_id, (int)i, sizeof(facts.tpm_id));
 	assert_int_equal(key_new(&v->key), 0);
-	if (protector_make(&facts, &v->key, owner, &release, 1, &v->protector, &f) < 0)
+	if (protector_make(&facts, &v->key, owner, &release, 1, NULL, &v->protector, &f) < 0)
 		fail_msg("%s", f.text);
 }
 
@@ -192,8 +192,8 @@ static json_t *prove(const struct simhost *h, const struct host *boot, const jso
 	}
 	simtpm_prove(&h->tpm, boot, &c, h->id, worker, &e);
 	if (evidence_text(&e, &text, &why->fault) < 0 ||
-	    strict_json((const char *)text.data, text.len, "the evidence", &evidence,
-			&why->fault) < 0)
+	    strict_json((const char *)text.data, text.len, "the evidence", &evidence, &why->fault) <
+		    0)
 		fail_msg("%s", why->fault.text);
 	return json_pack("{s:s,s:O,s:O,s:O,s:o}", "id", h->text, "nonce",
 			 json_object_get(challenge, "nonce"), "expires",
@@ -275,11 +275,11 @@ int simhost_release(struct simhost *h, const struct simvm *v, int64_t version,
 	memcpy(about.request, request, sizeof(about.request));
 	simtpm_point(h->worker, worker);
 	int rc = ask(h->client, "/v1/release",
-		     json_pack("{s:s,s:s,s:o,s:o,s:I,s:o,s:o}", "id", h->text, "vm", v->text,
+		     json_pack("{s:s,s:s,s:o,s:o,s:I,s:b,s:o,s:o}", "id", h->text, "vm", v->text,
 			       "request", b64(request, KEYRELEASE_REQUEST_BYTES), "worker",
 			       b64(worker, sizeof(worker)), "version", (json_int_t)version,
-			       "certificate", b64(h->certificate.data, h->certificate.len),
-			       "protector",
+			       "incoming", 0, "certificate",
+			       b64(h->certificate.data, h->certificate.len), "protector",
 			       json_stringn((const char *)v->protector.data, v->protector.len)),
 		     CLIENT_ONCE, &answer, why);
 	if (rc < 0)
