@@ -237,14 +237,22 @@ static void release_done(struct keyrelease *r)
 	key_done(&r->key);
 }
 
+static enum store_birth birth_of(const struct order *order)
+{
+	return order->comes ? STORE_COMES : order->may_be_new ? STORE_MAY_BE_NEW : STORE_MUST_EXIST;
+}
+
 /* The VM key from a guardian, for the vTPM's state as it is here. */
 static int ask(struct order *order, int state, struct lease *lease, struct vm_key *key,
 	       struct fault *f)
 {
 	CLEANUP(release_done) struct keyrelease release = { 0 };
 	uint64_t version = 0;
+	int rc = store_may_open(state, STATE_NAME, birth_of(order), f);
+	if (rc < 0)
+		return rc;
 	/* Of what comes from another host this one has nothing, or something of long ago. */
-	int rc = order->comes ? -ENOENT : statehead_read(state, STATE_NAME, &version, f);
+	rc = order->comes ? -ENOENT : statehead_read(state, STATE_NAME, &version, f);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	rc = keyask(order, version, &release, f);
@@ -270,9 +278,7 @@ static int open_vtpm(struct order *order, struct places *places, const struct vm
 		     const struct protector_facts *facts, struct worker *w, struct fault *f)
 {
 	int state = places->state;
-	enum store_birth birth = order->comes	     ? STORE_COMES
-				 : order->may_be_new ? STORE_MAY_BE_NEW
-						     : STORE_MUST_EXIST;
+	enum store_birth birth = birth_of(order);
 	int rc = seal_new(key, KEY_USE_VTPM_STATE, order->vm, facts->tpm_id, sizeof(facts->tpm_id),
 			  &w->seal);
 	if (rc < 0)

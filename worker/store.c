@@ -407,17 +407,14 @@ static int open_present(struct store *s, const struct stat *st, struct fault *f)
 	return rc;
 }
 
-static int open_absent(struct store *s, enum store_birth birth, struct fault *f)
+/* There is no state: may that be? */
+static int check_absent(const struct store *s, enum store_birth birth, struct fault *f)
 {
 	struct stat st;
 	int rc = look(s, s->next, &st);
 	if (rc < 0)
 		return fault_set(f, rc, "the vTPM state's folder cannot be read: %s", err_text(rc));
-	if (rc > 0 && s->comes)
-		rc = remove_if_there(s, s->next, f);
-	if (rc < 0)
-		return rc;
-	if (rc > 0)
+	if (rc > 0 && !s->comes)
 		return fault_set(
 			f, ERR_STATE,
 			"the vTPM's state '%s' was deleted ('%s' beside it shows that there "
@@ -429,7 +426,16 @@ static int open_absent(struct store *s, enum store_birth birth, struct fault *f)
 			"the vTPM's state '%s' is missing, and this VM had one; restore it from "
 			"a backup: no new vTPM is made in its place",
 			s->name);
-	rc = remove_if_there(s, s->fresh, f);
+	return 0;
+}
+
+static int open_absent(struct store *s, enum store_birth birth, struct fault *f)
+{
+	int rc = check_absent(s, birth, f);
+	if (rc == 0 && s->comes)
+		rc = remove_if_there(s, s->next, f);
+	if (rc == 0)
+		rc = remove_if_there(s, s->fresh, f);
 	if (rc == 0)
 		rc = remove_if_there(s, s->spare, f);
 	if (rc == 0)
@@ -478,6 +484,21 @@ static int set_names(struct store *s, const char *name, struct fault *f)
 	snprintf(s->probe, sizeof(s->probe), "%s.probe", name);
 	snprintf(s->moved, sizeof(s->moved), "%s.moved", name);
 	return 0;
+}
+
+int store_may_open(int dir_fd, const char *name, enum store_birth birth, struct fault *f)
+{
+	struct store s = { .dir = dir_fd, .comes = birth == STORE_COMES };
+	struct stat st;
+	int rc = set_names(&s, name, f);
+	if (rc == 0)
+		rc = check_mark(&s, f);
+	if (rc < 0)
+		return rc;
+	rc = look(&s, s.name, &st);
+	if (rc < 0)
+		return fault_set(f, rc, "the vTPM state's folder cannot be read: %s", err_text(rc));
+	return rc > 0 ? 0 : check_absent(&s, birth, f);
 }
 
 int store_open(int dir_fd, const char *name, struct seal *seal, enum store_birth birth,

@@ -64,6 +64,11 @@ int store_open(int dir_fd, const char *name, struct seal *seal, enum store_birth
 	       struct store **out, struct fault *f) MUST_CHECK;
 void store_free(struct store *s);
 
+/* What store_open() can tell without a key, and refuses for: so that nobody is asked for one that
+ * could not be used.  Changes nothing; errors of store_open(). */
+int store_may_open(int dir_fd, const char *name, enum store_birth birth,
+		   struct fault *f) MUST_CHECK;
+
 /*
  * Durably mark the state as MOVED to another host, or as at home here.  What is marked opens as
  * STORE_COMES and in no other way (ERR_POLICY, rule vtpm.moved), and until the mark is taken away

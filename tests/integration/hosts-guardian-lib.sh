@@ -83,3 +83,12 @@ attestd_up() {
 vm_log() {
 	admin log --vm "$uuid" --log-key "$work/state/log.jwk.pub"
 }
+
+# ticket_for HOST UUID N: its owner lets the VM start there from the state that is there; the ticket N + 1 of this VM.
+ticket_for() {
+	local version
+	version=$(on "$1" od -An -t u8 --endian=big -j 16 -N 8 "/var/lib/shieldvm/$2/tpm2.state" | tr -d ' ')
+	shieldvm key ticket --owner "$work/owner.jwk" --restore "$version" --restores "$3" "$2" >"$work/ticket" ||
+		fail 'the owner writes a ticket'
+	check "$1 gets its owner's ticket for version $version" on "$1" shieldvm host ticket "$2" "$work/ticket"
+}

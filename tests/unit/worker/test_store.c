@@ -66,12 +66,20 @@ static const char *at(const char *suffix)
 	return p;
 }
 
+static int told_without_key; /* what store_may_open() said before the last open_with() */
+
 static int open_with(struct seal *with, enum store_birth birth, struct store **s)
 {
 	int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct fault before = { 0 };
 	assert_true(dir >= 0);
 	memset(&fault, 0, sizeof(fault));
+	told_without_key = store_may_open(dir, NAME, birth, &before);
 	int rc = store_open(dir, NAME, with, birth, s, &fault);
+	if (told_without_key < 0) {
+		assert_int_equal(rc, told_without_key);
+		assert_string_equal(before.text, fault.text);
+	}
 	if (rc < 0) {
 		assert_int_equal(close(dir), 0); /* still ours */
 		assert_true(fault.text[0] != 0);
@@ -318,10 +326,12 @@ static void test_deleted_state(void **state)
 	assert_int_equal(unlink(at("")), 0);
 	uint64_t before = picture();
 	assert_refused(ERR_STATE, "was deleted");
+	assert_int_equal(told_without_key, ERR_STATE);
 	assert_true(picture() == before);
 	assert_int_equal(unlink(at(".next")), 0);
 	struct store *s;
 	assert_int_equal(open_with(seal, STORE_MUST_EXIST, &s), -ENOENT);
+	assert_int_equal(told_without_key, -ENOENT);
 	assert_non_null(strstr(fault.text, "this VM had one"));
 	assert_false(is_there(".new") || is_there(".spare"));
 }
@@ -580,6 +590,7 @@ static void test_moves_away(void **state)
 	assert_int_equal(store_set_moved(s, 1, &fault), 0);
 	store_free(s);
 	assert_refused(ERR_POLICY, "vtpm.moved: the VM was migrated to another host");
+	assert_int_equal(told_without_key, ERR_POLICY);
 	assert_int_equal(open_with(seal, STORE_MUST_EXIST, &s), ERR_POLICY);
 	/* A migration that comes in and fails leaves it so. */
 	store_free(open_ok(STORE_COMES));
