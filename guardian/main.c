@@ -22,6 +22,7 @@
 #include "guardian/pkcs11.h"
 #include "guardian/setup.h"
 #include "guardian/supervise.h"
+#include "guardian/transfer.h"
 
 #define LISTEN_HOSTS  "[::]:8787"
 #define LISTEN_ADMINS "[::]:8788"
@@ -34,12 +35,18 @@ static const char HELP[] =
 	"       shieldvm-guardian run [--state DIR] [--db URL] [--release-key URI]\n"
 	"                             [--listen ADDR:PORT] [--admin-listen ADDR:PORT]\n"
 	"                             [--ek-ca FILE]\n"
+	"       shieldvm-guardian export FILE --to PUB.jwk [--state DIR] [--tls] [--database]\n"
+	"       shieldvm-guardian import FILE --key KEY.jwk [--state DIR]\n"
 	"\n"
 	"A guardian looks into what hosts measured of themselves and certifies those that are\n"
-	"healthy; no VM's key goes through it yet.\n"
+	"healthy, and releases VM keys to those.\n"
 	"  init  makes its keys, its database and a first policy that passes no host, and prints\n"
 	"        the addresses that hosts and admins need; safe to repeat\n"
 	"  run   serves until SIGTERM\n"
+	"  export  seals its keys into a new FILE, which only the key of PUB.jwk opens\n"
+	"  import  makes a new state folder of it, for another guardian over the same database, "
+	"or\n"
+	"        on another machine, and prints the names of the keys to be compared\n"
 	"\n"
 	"  --state DIR               instead of " PATH_GUARDIAN_STATE "\n"
 	"  --db URL                  postgresql://USER@/DATABASE?host=FOLDER,\n"
@@ -57,64 +64,38 @@ static const char HELP[] =
 	"  --ek-ca FILE              certificates of the TPM makers that are trusted (PEM); "
 	"without\n"
 	"                            it no host with a TPM can enrol\n"
+	"  --to PUB.jwk              public key to seal to, FILE.pub of shieldvm key new FILE\n"
+	"  --tls, --database         the TLS key too; the database too, unless it is PostgreSQL's\n"
+	"  --key KEY.jwk             private key that opens it\n"
 	"Exit status: 0 done, 1 refused, 2 wrong arguments, 3 environment.\n";
 
 struct options {
 	const char *state, *db, *release, *admin, *admin_name, *listen, *admin_listen, *ek_ca;
+	const char *to, *key, *file; /* FILE: the one argument that is no option */
+	int tls, database;
 };
 
-enum option_id {
-	OPT_STATE = 1,
-	OPT_DB,
-	OPT_RELEASE,
-	OPT_ADMIN,
-	OPT_ADMIN_NAME,
-	OPT_LISTEN,
-	OPT_ADMIN_LISTEN,
-	OPT_EK_CA
-};
+static int init(const struct options *o, struct fault *f);
+static int run(const struct options *o, struct fault *f);
+static int export(const struct options *o, struct fault *f);
+static int import(const struct options *o, struct fault *f);
 
-/* 1 if help was asked for. */
-static int parse(int argc, char **argv, int running, struct options *o, struct fault *f)
+/* A bit for each, of which an option has those that it is for. */
+enum { INIT = 1, RUN = 2, EXPORT = 4, IMPORT = 8 };
+static const struct command {
+	const char *name;
+	int bit;
+	int (*run)(const struct options *o, struct fault *f);
+} COMMANDS[] = {
+	{ "init", INIT, init },
+	{ "run", RUN, run },
+	{ "export", EXPORT, export },
+	{ "import", IMPORT, import },
+};
+#define N_COMMANDS (sizeof(COMMANDS) / sizeof(COMMANDS[0]))
+
+static int check(const char *command, int bit, const struct options *o, struct fault *f)
 {
-	static const struct option OPTIONS[] = {
-		{ "help", no_argument, NULL, 'h' },
-		{ "state", required_argument, NULL, OPT_STATE },
-		{ "db", required_argument, NULL, OPT_DB },
-		{ "release-key", required_argument, NULL, OPT_RELEASE },
-		{ "admin", required_argument, NULL, OPT_ADMIN },
-		{ "admin-name", required_argument, NULL, OPT_ADMIN_NAME },
-		{ "listen", required_argument, NULL, OPT_LISTEN },
-		{ "admin-listen", required_argument, NULL, OPT_ADMIN_LISTEN },
-		{ "ek-ca", required_argument, NULL, OPT_EK_CA },
-		{ 0 },
-	};
-	const char **const values[] = { [OPT_STATE] = &o->state,
-					[OPT_DB] = &o->db,
-					[OPT_RELEASE] = &o->release,
-					[OPT_ADMIN] = &o->admin,
-					[OPT_ADMIN_NAME] = &o->admin_name,
-					[OPT_LISTEN] = &o->listen,
-					[OPT_ADMIN_LISTEN] = &o->admin_listen,
-					[OPT_EK_CA] = &o->ek_ca };
-	int c, at = 0;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":h", OPTIONS, &at)) != -1) {
-		if (c == 'h')
-			return 1;
-		if (c > OPT_RELEASE && c <= OPT_EK_CA && running != (c >= OPT_LISTEN))
-			return fault_set(f, ERR_USAGE, "%s: --%s is for %s only (see --help)",
-					 argv[0], OPTIONS[at].name, running ? "init" : "run");
-		if (c < OPT_STATE || c > OPT_EK_CA)
-			return fault_set(f, ERR_USAGE,
-					 "%s: there is no option '%s', or it needs a value (see "
-					 "--help)",
-					 argv[0], argv[optind - 1]);
-		*values[c] = optarg;
-	}
-	if (optind < argc)
-		return fault_set(f, ERR_USAGE, "%s: '%s' is one argument too many (see --help)",
-				 argv[0], argv[optind]);
 	if (o->db && !store_is_url(o->db))
 		return fault_set(f, ERR_USAGE, "--db is for postgresql://... (see --help)");
 	if (o->release && !pkcs11_is_uri(o->release))
@@ -122,7 +103,71 @@ static int parse(int argc, char **argv, int running, struct options *o, struct f
 	if (o->state[0] != '/')
 		return fault_set(f, ERR_USAGE, "%s: the state folder's path must be absolute",
 				 o->state);
+	if ((bit & (EXPORT | IMPORT)) && (!o->file || !(bit == EXPORT ? o->to : o->key)))
+		return fault_set(f, ERR_USAGE, "%s: a FILE and --%s are needed (see --help)",
+				 command, bit == EXPORT ? "to" : "key");
 	return 0;
+}
+
+/* 1 if help was asked for. */
+static int parse(int argc, char **argv, int bit, struct options *o, struct fault *f)
+{
+	static const struct {
+		const char *name;
+		int needs_value, commands;
+	} ALL[] = {
+		{ "state", 1, INIT | RUN | EXPORT | IMPORT },
+		{ "db", 1, INIT | RUN },
+		{ "release-key", 1, INIT | RUN },
+		{ "admin", 1, INIT },
+		{ "admin-name", 1, INIT },
+		{ "listen", 1, RUN },
+		{ "admin-listen", 1, RUN },
+		{ "ek-ca", 1, RUN },
+		{ "to", 1, EXPORT },
+		{ "key", 1, IMPORT },
+		{ "tls", 0, EXPORT },
+		{ "database", 0, EXPORT },
+	};
+	enum { N = sizeof(ALL) / sizeof(ALL[0]), FLAGS = N - 2 };
+	const char **const values[FLAGS] = { &o->state,	       &o->db,	       &o->release,
+					     &o->admin,	       &o->admin_name, &o->listen,
+					     &o->admin_listen, &o->ek_ca,      &o->to,
+					     &o->key };
+	struct option options[N + 2] = { { "help", no_argument, NULL, 'h' } };
+	int c;
+	for (int i = 0; i < N; i++)
+		options[i + 1] = (struct option){ ALL[i].name, ALL[i].needs_value, NULL, i + 256 };
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+		if (c == 'h')
+			return 1;
+		if (c < 256 || c >= 256 + N)
+			return fault_set(f, ERR_USAGE,
+					 "%s: there is no option '%s', or it needs a value (see "
+					 "--help)",
+					 argv[0], argv[optind - 1]);
+		c -= 256;
+		if (!(ALL[c].commands & bit)) {
+			size_t i = 0;
+			while (!(ALL[c].commands & COMMANDS[i].bit))
+				i++;
+			return fault_set(f, ERR_USAGE, "%s: --%s is for %s only (see --help)",
+					 argv[0], ALL[c].name, COMMANDS[i].name);
+		}
+		if (c < FLAGS)
+			*values[c] = optarg;
+		else if (c == FLAGS)
+			o->tls = 1;
+		else
+			o->database = 1;
+	}
+	if (optind < argc && (bit & (EXPORT | IMPORT)))
+		o->file = argv[optind++];
+	if (optind < argc)
+		return fault_set(f, ERR_USAGE, "%s: '%s' is one argument too many (see --help)",
+				 argv[0], argv[optind]);
+	return check(argv[0], bit, o, f);
 }
 
 /* Without what the caller's environment may say; libpq's files are in the state folder. */
@@ -204,6 +249,30 @@ static int run(const struct options *o, struct fault *f)
 	return supervise_run(&s, f);
 }
 
+static struct transfer transfer_of(const struct options *o, const char *key)
+{
+	return (struct transfer){ .folder = o->state,
+				  .file = o->file,
+				  .key = key,
+				  .tls = o->tls,
+				  .database = o->database };
+}
+
+static int export(const struct options *o, struct fault *f)
+{
+	const struct transfer t = transfer_of(o, o->to);
+	return transfer_export(&t, f);
+}
+
+static int import(const struct options *o, struct fault *f)
+{
+	const struct transfer t = transfer_of(o, o->key);
+	int rc = transfer_import(&t, f);
+	if (rc >= 0 && fflush(stdout) != 0)
+		rc = fault_set(f, -errno, "standard output: %s", err_text(-errno));
+	return rc;
+}
+
 int main(int argc, char **argv)
 {
 	struct options o = { .state = PATH_GUARDIAN_STATE,
@@ -211,25 +280,27 @@ int main(int argc, char **argv)
 			     .listen = LISTEN_HOSTS,
 			     .admin_listen = LISTEN_ADMINS };
 	struct fault f = { 0 };
-	const char *command = argc > 1 ? argv[1] : "";
-	int running = strcmp(command, "run") == 0;
-	int rc;
-	if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0)
-		rc = 1;
-	else if (!running && strcmp(command, "init") != 0)
-		rc = fault_set(&f, ERR_USAGE, "say what to do: init or run (see --help)");
-	else
-		rc = parse(argc - 1, argv + 1, running, &o, &f);
+	struct store_ports ports;
+	const char *name = argc > 1 ? argv[1] : "";
+	const struct command *command = NULL;
+	int rc = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0;
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		if (strcmp(name, COMMANDS[i].name) == 0)
+			command = &COMMANDS[i];
+	if (command)
+		rc = parse(argc - 1, argv + 1, command->bit, &o, &f);
+	else if (!rc)
+		rc = fault_set(&f, ERR_USAGE,
+			       "say what to do: init, run, export or import (see --help)");
 	if (rc == 1)
 		return fputs(HELP, stdout) < 0 || fflush(stdout) != 0 ? EXIT_ENVIRONMENT
 								      : EXIT_DONE;
 	if (rc >= 0)
 		rc = prepare(&o, &f);
-	struct store_ports ports;
 	if (rc >= 0 && o.db)
 		rc = store_url_confined(o.db, o.state, &ports, &f);
 	if (rc >= 0)
-		rc = running ? run(&o, &f) : init(&o, &f);
+		rc = command->run(&o, &f);
 	if (rc >= 0)
 		return EXIT_DONE;
 	fprintf(stderr, "shieldvm-guardian: %s\n", f.text);

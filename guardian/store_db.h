@@ -123,6 +123,8 @@ struct db {
 
 int store_sqlite_create(const char *path, struct fault *f) MUST_CHECK;
 int store_sqlite_open(const char *path, struct db **out, struct fault *f) MUST_CHECK;
+/* Append the database as a file would hold it, as it is at one moment.  ERR_LIMIT, -ENOMEM. */
+int store_sqlite_copy(const char *path, struct buf *out, struct fault *f) MUST_CHECK;
 
 /* For URLs: guardian/store.h.  No connection is carried across fork(2). */
 int store_postgres_create(const char *url, struct fault *f) MUST_CHECK;

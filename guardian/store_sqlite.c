@@ -459,3 +459,20 @@ int store_sqlite_open(const char *path, struct db **out, struct fault *f)
 	q = NULL;
 	return 0;
 }
+
+int store_sqlite_copy(const char *path, struct buf *out, struct fault *f)
+{
+	struct db *d = NULL;
+	sqlite3_int64 size = 0;
+	int rc = store_sqlite_open(path, &d, f);
+	if (rc < 0)
+		return rc;
+	/* One reading of all pages, with what only the log has of them. */
+	unsigned char *image = sqlite3_serialize(of(d)->handle, "main", &size, 0);
+	rc = image ? buf_add(out, image, (size_t)size) : -ENOMEM;
+	sqlite3_free(image);
+	db_close(d);
+	return rc < 0 ? fault_set(f, rc, "%s: the database cannot be copied: %s", path,
+				  err_text(rc))
+		      : 0;
+}

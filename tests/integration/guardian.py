@@ -49,9 +49,14 @@ class Client:
                               capture_output=True).stdout
         self.print, self.spki = hashlib.sha256(spki).digest(), spki
 
-    def jwk(self):
+    def jwk(self, private=False):
         point = self.spki[-64:]
-        return {"kty": "EC", "crv": "P-256", "x": b64(point[:32]), "y": b64(point[32:])}
+        words = {"kty": "EC", "crv": "P-256", "x": b64(point[:32]), "y": b64(point[32:])}
+        if private:
+            der = subprocess.run(["openssl", "ec", "-in", self.key, "-outform", "DER"], check=True,
+                                 capture_output=True).stdout
+            words["d"] = b64(der[7:39])
+        return words
 
     def jws(self, typ, payload):
         """PAYLOAD signed as docs/FORMAT.md has statements: ES256, by name of the key's thumbprint."""

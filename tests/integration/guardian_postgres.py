@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What tests/integration/guardian-postgres.sh does inside.
 Usage: guardian_postgres.py SHIELDVM-GUARDIAN FOLDER FOLDER-OF-POSTGRESQL"""
+import json
 import os
 import pwd
 import shutil
@@ -151,9 +152,13 @@ def refused_addresses(folder):
                   "secret" not in done.stderr, done)
 
 
-def test_setup(server, one, two, admin):
+def test_setup(server, one, two, admin, owner):
     with open(f"{WORK}/admin.pub", "w", encoding="ascii") as f:
-        f.write(str(admin.jwk()).replace("'", '"'))
+        json.dump(admin.jwk(), f)
+    with open(os.open(f"{WORK}/owner", os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as f:
+        json.dump(owner.jwk(private=True), f)
+    with open(f"{WORK}/owner.pub", "w", encoding="ascii") as f:
+        json.dump(owner.jwk(), f)
     first = one.init("--admin", f"{WORK}/admin.pub", "--admin-name", "anna")
     check("init makes the tables", first.returncode == 0 and f"{LOCAL} (made)" in first.stdout, first)
     again = one.init()
@@ -162,9 +167,9 @@ def test_setup(server, one, two, admin):
     stranger = Node("stranger", LOCAL, 0).init()
     check("other keys are refused", stranger.returncode == 1 and "other keys" in stranger.stderr, stranger)
     # The second one has the first one's keys, and a TLS key of its own.
-    shutil.copytree(one.state, two.state)
-    for name in ("tls.jwk", "tls.jwk.pub"):
-        os.unlink(f"{two.state}/{name}")
+    subprocess.run([PROGRAM, "export", f"{WORK}/keys", "--to", f"{WORK}/owner.pub", "--state", one.state], check=True)
+    subprocess.run([PROGRAM, "import", f"{WORK}/keys", "--key", f"{WORK}/owner", "--state", two.state], check=True,
+                   stdout=subprocess.DEVNULL)
     server.sql("CREATE ROLE node LOGIN PASSWORD 'horse' IN ROLE guardian")
     server.sql("ALTER ROLE node SUPERUSER")
     done = two.init()
@@ -251,7 +256,7 @@ def main():
     server = Server()
     server.start()
     one, two = Node("one", LOCAL, 8787), Node("two", REMOTE, 8887)
-    test_setup(server, one, two, admin)
+    test_setup(server, one, two, admin, Client("owner"))
     refused_addresses(one.state)
     if not failed:
         for node in (one, two):

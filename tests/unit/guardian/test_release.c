@@ -291,8 +291,7 @@ static void test_a_failure_behind_the_record(void **state)
 	approve_software_host();
 	struct release_ask ask = ask_of(bed_id(1));
 	broken.derive = failing;
-	REFUSES("guardian.keys",
-		release_key(&g, &broken, &ask, NOW, &sealed, &copy, &grant, &why));
+	REFUSES("guardian.keys", release_key(&g, &broken, &ask, NOW, &sealed, &copy, &grant, &why));
 	assert_int_equal(sealed.len, 0);
 	assert_int_equal(copy.len, 0);
 	assert_int_equal(grant.token, 99);
