@@ -79,6 +79,12 @@ attestd_up() {
 	nsenter -t "${host_pid[$1]}" -m -u -i -n -p -- shieldvm-attestd </dev/null >"$work/$1/attestd.out" 2>&1 &
 }
 
+# attestd_down HOST: ends it in order.
+attestd_down() {
+	on "$1" pkill -TERM -x shieldvm-attest
+	until_true 10 no_process_on "$1" '^shieldvm-attestd'
+}
+
 # vm_log: the release log of $uuid as an admin sees it, verified.
 vm_log() {
 	admin log --vm "$uuid" --log-key "$work/state/log.jwk.pub"

@@ -120,4 +120,9 @@ guardian_back
 check 'with the guardian it does' on a virsh create $shared/other.xml
 on a virsh destroy other
 
+for host in a b; do
+	check "$host's daemon ends when it is told" attestd_down "$host"
+done
+stop_all
+guardian_down
 hosts_end
