@@ -78,6 +78,9 @@ static int receive(int sock, int64_t deadline, struct ask_reply *reply, struct f
 			"no guardian has answered in time; `shieldvm attest` tells whether "
 			"one can be reached");
 	ssize_t got = fd_recv(sock, reply, sizeof(*reply), fds, &n_fds);
+	/* Said once if it ended with something unread; what it said before is still there. */
+	if (got == -ECONNRESET)
+		got = fd_recv(sock, reply, sizeof(*reply), fds, &n_fds);
 	for (size_t i = 0; i < FD_PASS_MAX; i++)
 		fd_close(&fds[i]);
 	if (got == 0 || got == -ECONNRESET)
@@ -131,8 +134,12 @@ static int converse(int sock, const struct ask_request *request, const char *pro
 		    int timeout_ms, struct ask_reply *reply, struct fault *f)
 {
 	int64_t deadline = clock_ms() + timeout_ms;
-	int rc = send_request(sock, request, protector, f);
-	return rc < 0 ? rc : receive(sock, deadline, reply, f);
+	struct fault why = { 0 };
+	int rc = send_request(sock, request, protector, &why);
+	/* One that has ended already may have said why. */
+	if (rc < 0 && rc != -EPIPE)
+		return fault_set(f, rc, "%s", why.text);
+	return receive(sock, deadline, reply, f);
 }
 
 int asker_run(const char *program, const struct ask_request *request, const char *protector,

@@ -138,6 +138,9 @@ static int receive(int sock, int64_t deadline_ms, struct spawn_reply *reply, str
 		return fault_set(f, -ETIMEDOUT, "the worker was not ready within %d s",
 				 SPAWN_TIMEOUT_MS / 1000);
 	ssize_t got = fd_recv(sock, reply, sizeof(*reply), fds, &n_fds);
+	/* Said once if it ended with something unread; what it said before is still there. */
+	if (got == -ECONNRESET)
+		got = fd_recv(sock, reply, sizeof(*reply), fds, &n_fds);
 	for (size_t i = 0; i < FD_PASS_MAX; i++)
 		fd_close(&fds[i]);
 	if (got == 0 || got == -ECONNRESET)

@@ -15,7 +15,7 @@
 #include "crypto/ekca.h"
 
 #define ORDER_TIMEOUT_MS     10000
-#define ORDER_KEY_TIMEOUT_MS (ASK_TIMEOUT_MS + ORDER_TIMEOUT_MS) /* the hook gives up first */
+#define ORDER_KEY_TIMEOUT_MS (ASK_TIMEOUT_MS + 2 * ORDER_TIMEOUT_MS) /* the hook gives up first */
 
 struct order {
 	int sock; /* to the hook; -1 once answered */

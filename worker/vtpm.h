@@ -127,7 +127,6 @@ int vtpm_reset_established(struct vtpm *t, unsigned int locality) MUST_CHECK;
 int vtpm_hash_start(struct vtpm *t) MUST_CHECK;
 int vtpm_hash_data(struct vtpm *t, const uint8_t *data, size_t n) MUST_CHECK;
 int vtpm_hash_end(struct vtpm *t) MUST_CHECK;
-
 /* CMD_SET_BUFFERSIZE: 0 asks.  ERR_STATE if WANTED and running. */
 int vtpm_set_buffer_size(struct vtpm *t, uint32_t wanted, uint32_t *size, uint32_t *min,
 			 uint32_t *max) MUST_CHECK;

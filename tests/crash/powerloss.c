@@ -57,6 +57,7 @@ struct world {
 	/* what may be found */
 	int have_ack;
 	uint32_t acked, attempts[ATTEMPTS_MAX];
+	uint64_t acked_version;
 	size_t n_attempts;
 	uint32_t next_value;
 	/* the running session */
@@ -69,6 +70,7 @@ struct world {
 
 struct mark {
 	uint32_t kind, value; /* 'A' = is being stored, 'K' = is stored */
+	uint64_t version;     /* K: under this one */
 };
 
 /* ---- The states ------------------------------------------------------------------------------ */
@@ -126,6 +128,13 @@ static int check_folder(struct world *w, const char *folder, struct store **out,
 		if (bad)
 			snprintf(text, 256, "holds state %lld, acknowledged was %u",
 				 (long long)value, w->have_ack ? w->acked : 0);
+		/* What a guardian may have been told of. */
+		if (!bad && w->have_ack && store_version(s) < w->acked_version) {
+			bad = 1;
+			snprintf(text, 256, "is of version %llu, acknowledged was %llu",
+				 (unsigned long long)store_version(s),
+				 (unsigned long long)w->acked_version);
+		}
 	} else if (w->have_ack) {
 		bad = 1;
 		snprintf(text, 256, "holds nothing, acknowledged was %u", w->acked);
@@ -250,6 +259,7 @@ static void follow_mark(struct world *w, const struct trace_stop *stop)
 	if (m.kind == 'K') {
 		w->have_ack = 1;
 		w->acked = m.value;
+		w->acked_version = m.version;
 		w->n_attempts = 0;
 	} else {
 		if (w->n_attempts == ATTEMPTS_MAX)
@@ -386,7 +396,7 @@ static void body(void *arg)
 		_exit(4);
 	for (int i = 0; i < w->session->saves; i++) {
 		CLEANUP_BUF struct buf b = BUF_INIT(SEAL_PLAINTEXT_MAX);
-		struct mark m = { 'A', w->next_value + (uint32_t)i };
+		struct mark m = { 'A', w->next_value + (uint32_t)i, 0 };
 		size_t n = make_state(m.value, state);
 		if (write(w->mark[1], &m, sizeof(m)) != sizeof(m))
 			_exit(2);
@@ -394,6 +404,7 @@ static void body(void *arg)
 		if (rc < 0)
 			continue;
 		m.kind = 'K';
+		m.version = store_version(s);
 		if (write(w->mark[1], &m, sizeof(m)) != sizeof(m) || store_load(s, &b, NULL) < 0 ||
 		    value_of(&b) != m.value)
 			_exit(3);
