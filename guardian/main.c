@@ -190,6 +190,15 @@ static int listen_at(const char *text, struct fault *f)
 
 static int run(const struct options *o, struct fault *f)
 {
+	char path[SETUP_PATH_MAX];
+	int rc = setup_path(o->state, SETUP_MAC, path, f);
+	if (rc < 0)
+		return rc;
+	if (access(path, F_OK) < 0 && errno == ENOENT)
+		return fault_set(f, -ENOENT,
+				 "%s: there is no guardian here yet: make one with "
+				 "shieldvm-guardian init",
+				 o->state);
 	CLEANUP_FD int hosts = listen_at(o->listen, f);
 	if (hosts < 0)
 		return hosts;
