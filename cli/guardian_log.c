@@ -104,6 +104,8 @@ static int print_record(const struct ledger_record *r, void *arg)
 	}
 	if (r->by[0])
 		printf("  by %s", r->by);
+	if (r->object[0])
+		printf("  %s", r->object);
 	if (r->generation)
 		printf("  generation %" PRId64, r->generation);
 	if (r->token)
