@@ -42,7 +42,7 @@ static const struct row TABLE[] = {
 	  "Provision the certificate that the TPM's maker issued." },
 	{ "ek.key", "The endorsement certificate is for the key that was enrolled.", ENROL },
 	{ "ek.known", "The endorsement key belongs to no other host.",
-	  "Have an administrator remove the other host's enrolment first." },
+	  "Have an admin replace that other host: shieldvm guardian host replace." },
 	{ "ak.format", "The attestation key's public area can be read.", ENROL },
 	{ "ak.attributes",
 	  "The attestation key is restricted to what its TPM made, and cannot leave it.", ENROL },

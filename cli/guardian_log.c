@@ -6,8 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/fd.h"
@@ -17,7 +20,8 @@
 #include "crypto/strict.h"
 #include "guardian/ledger.h"
 
-#define LINES_MAX (256 * 1024 * 1024)
+#define LINES_MAX    (256 * 1024 * 1024)
+#define HEAD_SECONDS 900 /* between the guardian's clock and ours */
 
 struct options {
 	const char *guardian, *admin, *log_key, *head, *vm;
@@ -104,6 +108,8 @@ static int print_record(const struct ledger_record *r, void *arg)
 	}
 	if (r->by[0])
 		printf("  by %s", r->by);
+	if (r->object[0])
+		printf("  %s", r->object);
 	if (r->generation)
 		printf("  generation %" PRId64, r->generation);
 	if (r->token)
@@ -114,6 +120,44 @@ static int print_record(const struct ledger_record *r, void *arg)
 	return 0;
 }
 
+/* Make the folders that PATH goes through, for the caller alone. */
+static int make_folders(char *path, struct fault *f)
+{
+	for (char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
+		*at = 0;
+		int rc = mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
+		if (rc < 0)
+			return fault_set(f, rc, "%s: %s", path, err_text(rc));
+		*at = '/';
+	}
+	return 0;
+}
+
+/*
+ * Where the reader keeps the head of this log if he names no file: in his own state folder (XDG
+ * Base Directory Specification), by log key and VM.  Whoever looks twice sees that the guardian was
+ * set back in between.
+ */
+static int own_head(const struct jwk *key, const char *vm, char path[static PATH_MAX],
+		    struct fault *f)
+{
+	char thumbprint[JWK_THUMBPRINT_SIZE];
+	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+	int rc = jwk_thumbprint(key, thumbprint);
+	if (rc < 0)
+		return fault_set(f, rc, "the log key: %s", err_text(rc));
+	int own = state && state[0] == '/';
+	if (!own && (!home || home[0] != '/'))
+		return fault_set(f, ERR_USAGE,
+				 "there is no home to keep the log's head in: name a file with "
+				 "--head");
+	int n = snprintf(path, PATH_MAX, "%s%s/shieldvm/guardian-log/%s/%s", own ? state : home,
+			 own ? "" : "/.local/state", thumbprint, vm);
+	if (n >= PATH_MAX)
+		return fault_set(f, -ENAMETOOLONG, "the home folder's path is too long");
+	return make_folders(path, f);
+}
+
 /* The head that was verified last time, if there is one. */
 static int read_known(const char *path, const struct jwk *key, struct ledger_head *out, int *known,
 		      struct fault *f)
@@ -121,7 +165,7 @@ static int read_known(const char *path, const struct jwk *key, struct ledger_hea
 	CLEANUP_BUF struct buf text = BUF_INIT(SIGN_TEXT_MAX);
 	struct fault reading = { 0 };
 	*known = 0;
-	int rc = path ? fd_read_file(AT_FDCWD, path, &text, &reading) : -ENOENT;
+	int rc = fd_read_file(AT_FDCWD, path, &text, &reading);
 	if (rc == -ENOENT)
 		return 0;
 	if (rc < 0)
@@ -131,6 +175,18 @@ static int read_known(const char *path, const struct jwk *key, struct ledger_hea
 	rc = ledger_head_open(key, (const char *)text.data, text.len, out, f);
 	*known = 1;
 	return rc < 0 ? fault_wrap(f, rc, "%s", path) : 0;
+}
+
+/* HEAD was signed just now: an old one, played again, has an old time. */
+static int check_time(const struct ledger_head *head, struct fault *f)
+{
+	int64_t old = (int64_t)time(NULL) - head->time;
+	if (old >= -HEAD_SECONDS && old <= HEAD_SECONDS)
+		return 0;
+	return fault_set(f, ERR_AUTH,
+			 "its head was signed %" PRId64 " s %s: it is an old one, or the "
+			 "guardian's clock or this one is wrong",
+			 old < 0 ? -old : old, old < 0 ? "from now" : "ago");
 }
 
 /* HEAD is of the VM that was asked for: the guardian signs every VM's log. */
@@ -149,11 +205,17 @@ static int show(const struct options *o, struct remote *r, const char *vm, const
 	struct log l CLEANUP(log_done) = { BUF_INIT(LINES_MAX), BUF_INIT(SIGN_TEXT_MAX + 1) };
 	struct ledger_head head = { 0 }, before = { 0 };
 	int known = 0;
-	int rc = read_known(o->head, key, &before, &known, f);
+	char own[PATH_MAX];
+	const char *kept = o->head ? o->head : own;
+	int rc = o->head ? 0 : own_head(key, vm, own, f);
+	if (rc >= 0)
+		rc = read_known(kept, key, &before, &known, f);
 	if (rc >= 0)
 		rc = fetch(r, vm, &l, key, &head, f);
 	if (rc >= 0)
 		rc = check_vm(&head, vm, f);
+	if (rc >= 0)
+		rc = check_time(&head, f);
 	/* Twice: what was seen counts only if all of it is good. */
 	if (rc >= 0)
 		rc = ledger_verify(key, (const char *)l.lines.data, l.lines.len, &head,
@@ -163,14 +225,21 @@ static int show(const struct options *o, struct remote *r, const char *vm, const
 	else if (rc >= 0)
 		rc = ledger_verify(key, (const char *)l.lines.data, l.lines.len, &head, NULL,
 				   print_record, NULL, f);
-	if (rc >= 0 && o->head) {
+	if (rc >= 0)
 		rc = buf_add(&l.head, "\n", 1);
-		if (rc >= 0)
-			rc = fd_write_file(AT_FDCWD, o->head, l.head.data, l.head.len, 0644, 1, f);
-	}
+	if (rc >= 0)
+		rc = fd_write_file(AT_FDCWD, kept, l.head.data, l.head.len, 0644, 1, f);
 	if (rc < 0)
 		return fault_set(f, rc, "the log: %s", err_text(rc));
-	fprintf(stderr, "%" PRId64 " records, chained and signed.\n", head.seq);
+	fprintf(stderr, "%" PRId64 " records, chained and signed", head.seq);
+	if (known)
+		fprintf(stderr, "; they go on from the %" PRId64 " of last time.\n", before.seq);
+	else
+		fprintf(stderr,
+			".\nThis was the first look: that records were taken off the end shows "
+			"from "
+			"the next on,\nby the head in %s.\n",
+			kept);
 	return 0;
 }
 

@@ -49,17 +49,42 @@ static void print_host(const json_t *h)
 	       text[5]);
 }
 
-static int list_hosts(const struct options *o, struct remote *r, struct fault *f)
+/* Append the hosts behind AFTER to ALL; AFTER is then the last one's name, or "" when that was
+ * all. */
+static int fetch_hosts(struct remote *r, char after[static STORE_NAME_MAX], json_t *all,
+		       struct fault *f)
 {
+	char path[64 + STORE_NAME_MAX] = "/v1/hosts";
 	CLEANUP_JSON json_t *answer = NULL;
-	size_t i;
-	json_t *h;
-	int rc = remote_get(r, "/v1/hosts", &answer, NULL, f);
+	if (after[0])
+		snprintf(path, sizeof(path), "/v1/hosts?after=%s", after);
+	int rc = remote_get(r, path, &answer, NULL, f);
 	if (rc < 0)
 		return rc;
-	const json_t *hosts = json_object_get(answer, "hosts");
-	if (!json_is_array(hosts))
+	json_t *hosts = json_object_get(answer, "hosts");
+	size_t n = json_array_size(hosts);
+	const char *last = n ? member(json_array_get(hosts, n - 1), "name") : "";
+	/* In order, so that a guardian cannot have it asked for ever. */
+	if (!json_is_array(hosts) ||
+	    (n && (store_name_check(last, NULL) < 0 || strcmp(last, after) <= 0)))
 		return fault_set(f, ERR_FORMAT, "the guardian's answer has no right \"hosts\"");
+	snprintf(after, STORE_NAME_MAX, "%s", last);
+	return json_array_extend(all, hosts) < 0 ? fault_set(f, -ENOMEM, "no memory for the hosts")
+						 : 0;
+}
+
+static int list_hosts(const struct options *o, struct remote *r, struct fault *f)
+{
+	char after[STORE_NAME_MAX] = "";
+	CLEANUP_JSON json_t *answer = json_pack("{s:[]}", "hosts");
+	json_t *hosts = json_object_get(answer, "hosts"), *h;
+	size_t i;
+	int rc = hosts ? 0 : fault_set(f, -ENOMEM, "no memory for the hosts");
+	do
+		rc = rc < 0 ? rc : fetch_hosts(r, after, hosts, f);
+	while (rc >= 0 && after[0]);
+	if (rc < 0)
+		return rc;
 	if (o->json)
 		return lint_json_print(json_incref(answer), f);
 	printf("%-36s  %-16s %-9s %-7s  %-64s  %s\n", "HOST", "NAME", "STATE", "MODE",

@@ -2,6 +2,7 @@
 #include "guardian/admin.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 int admin_begin(const struct guardian *g, const uint8_t by[static STORE_FINGERPRINT_BYTES],
 		struct store_admin *admin, struct refusal *why)
@@ -40,8 +41,13 @@ static int change(const struct guardian *g, const struct store_admin *admin,
 		  int64_t now, struct refusal *why)
 {
 	struct ledger_record r = { .event = event, .hostkey = h->mode == STORE_MODE_HOSTKEY };
+	uint8_t print[STORE_FINGERPRINT_BYTES];
 	memcpy(r.host, h->id, sizeof(r.host));
-	int rc = store_host_decide(g->store, h->id, h->state, to, now, admin->name, &why->fault);
+	int rc = store_host_fingerprint(h, print);
+	if (rc < 0)
+		return refuse_failed(why, "guardian.keys", rc);
+	ledger_set_hash(&r, print);
+	rc = store_host_decide(g->store, h->id, h->state, to, now, admin->name, &why->fault);
 	if (rc < 0)
 		return refuse_failed(why, "guardian.store", rc);
 	return finish(g, admin, now, &r, why);
@@ -107,10 +113,14 @@ int admin_policy(const struct guardian *g, const uint8_t by[static STORE_FINGERP
 {
 	struct store_admin admin;
 	struct ledger_record r = { .event = at_once ? LEDGER_FLOOR : LEDGER_POLICY };
+	uint8_t hash[STORE_HASH_BYTES];
 	STORE_DECISION(s, g->store);
-	int rc = admin_begin(g, by, &admin, why);
+	int rc = refuse_failed(why, "guardian.keys", hash_data(HASH_SHA256, text, n, hash));
+	if (rc >= 0)
+		rc = admin_begin(g, by, &admin, why);
 	if (rc < 0)
 		return rc;
+	ledger_set_hash(&r, hash);
 	rc = store_policy_add(s, text, n, now, admin.name, &r.generation, &why->fault);
 	if (rc >= 0 && at_once)
 		rc = store_floor_raise(s, r.generation, &why->fault);
@@ -131,6 +141,7 @@ int admin_add(const struct guardian *g, const uint8_t by[static STORE_FINGERPRIN
 	int rc = admin_begin(g, by, &admin, why);
 	if (rc < 0)
 		return rc;
+	ledger_set_admin(&r, a);
 	rc = store_admin_add(s, a, &why->fault);
 	if (rc < 0)
 		return refuse_failed(why,
@@ -152,6 +163,7 @@ int admin_remove(const struct guardian *g, const uint8_t by[static STORE_FINGERP
 	if (strcmp(admin.name, name) == 0)
 		return refuse(why, "request.format", ERR_STATE,
 			      "nobody removes himself: let another admin do it");
+	snprintf(r.object, sizeof(r.object), "remove:%s", name);
 	rc = store_admin_remove(s, name, &why->fault);
 	if (rc < 0)
 		return refuse_failed(why, rc == -ENOENT ? "request.format" : "guardian.store", rc);

@@ -107,8 +107,8 @@ static int read_case(const struct guardian *g, const uint8_t host[static UUID_BY
 static int spend(const struct guardian *g, const uint8_t host[static UUID_BYTES],
 		 const struct certify_challenge *challenge, int64_t now, struct refusal *why)
 {
-	int rc = store_nonce_use(g->store, challenge->challenge.nonce, host, now,
-				 challenge->expires, &why->fault);
+	int rc = store_nonce_use(g->store, STORE_NONCE_CHALLENGE, challenge->challenge.nonce, host,
+				 now, challenge->expires, &why->fault);
 	if (rc == -EEXIST) {
 		why->fault = (struct fault){ 0 };
 		return refuse(why, "challenge.used", rc, "the challenge was answered before");

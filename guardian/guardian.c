@@ -43,6 +43,8 @@ int guardian_tend(const struct guardian *g, int64_t now, struct refusal *why)
 	int rc = store_begin(s, &why->fault);
 	if (rc >= 0)
 		rc = store_prune(s, now - KEEP_SECONDS, &why->fault);
+	if (rc >= 0)
+		rc = store_host_prune(s, now - STORE_PENDING_SECONDS, &why->fault);
 	if (rc < 0)
 		return refuse_failed(why, "guardian.store", rc);
 	return guardian_commit(g, why);

@@ -302,6 +302,14 @@ int lease_incoming(const struct guardian *g, const struct lease_ask *ask, int64_
 	return 0;
 }
 
+/* One word of HOST more about its leases. */
+static int count_word(const struct guardian *g, const uint8_t host[static UUID_BYTES], int64_t now,
+		      struct refusal *why)
+{
+	int rc = store_word(g->store, host, now, &why->fault);
+	return refuse_failed(why, rc == ERR_LIMIT ? "request.rate" : "guardian.store", rc);
+}
+
 /* Note a version that the holder reports. */
 static int note_version(struct store_vm *v, int64_t version, struct refusal *why)
 {
@@ -366,6 +374,8 @@ int lease_take(const struct guardian *g, const uint8_t host[static UUID_BYTES],
 	if (rc >= 0)
 		rc = check_present(&v, &i, token, why);
 	if (rc >= 0)
+		rc = count_word(g, host, now, why);
+	if (rc >= 0)
 		rc = note_version(&v, version, why);
 	if (rc >= 0)
 		rc = refuse_failed(why, "guardian.store",
@@ -405,6 +415,8 @@ int lease_report(const struct guardian *g, const uint8_t host[static UUID_BYTES]
 	int rc = begin(g, why);
 	if (rc >= 0)
 		rc = get_held(g, host, vm, token, &v, why);
+	if (rc >= 0)
+		rc = count_word(g, host, now, why);
 	if (rc >= 0)
 		rc = note_version(&v, version, why);
 	if (rc < 0)
@@ -450,6 +462,8 @@ int lease_stop(const struct guardian *g, const uint8_t host[static UUID_BYTES],
 	int rc = begin(g, why);
 	if (rc >= 0)
 		rc = get_held(g, host, vm, token, &v, why);
+	if (rc >= 0)
+		rc = count_word(g, host, now, why);
 	if (rc >= 0)
 		rc = note_version(&v, version, why);
 	return rc < 0 ? rc : let_go(g, &v, LEDGER_STOP, "", now, why);

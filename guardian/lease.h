@@ -90,7 +90,8 @@ int lease_take(const struct guardian *g, const uint8_t host[static UUID_BYTES],
 /*
  * The holder tells its state's version, and is to do so every few minutes: its lease is renewed,
  * unless it is no longer approved.  *EXPIRES is when the lease does.  Refuses as lease.lost,
- * vm.version (lower than one reported before, or higher than it can be: LEASE_VERSION_STEP).
+ * vm.version (lower than one reported before, or higher than it can be: LEASE_VERSION_STEP),
+ * request.rate (over STORE_WORDS_PER_HOST).
  */
 int lease_report(const struct guardian *g, const uint8_t host[static UUID_BYTES],
 		 const uint8_t vm[static UUID_BYTES], int64_t token, int64_t version, int64_t now,

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "crypto/strict.h"
 #include "guardian/store_db.h"
@@ -40,13 +41,15 @@ static int put_record(const struct ledger_record *r, struct buf *out)
 	char vm[UUID_TEXT_SIZE], host[UUID_TEXT_SIZE];
 	uuid_format(r->vm, vm);
 	uuid_format(r->host, host);
-	int rc = buf_addf(
-		out,
-		"{\"v\":%d,\"vm\":\"%s\",\"seq\":%" PRId64 ",\"time\":%" PRId64
-		",\"event\":\"%s\",\"host\":\"%s\",\"owner\":\"%s\",\"by\":\"%s\",\"token\":"
-		"%" PRId64 ",\"version\":%" PRId64 ",\"generation\":%" PRId64 ",\"hostkey\":%s",
-		LEDGER_VERSION, vm, r->seq, r->time, ledger_event_name(r->event), host, r->owner,
-		r->by, r->token, r->version, r->generation, r->hostkey ? "true" : "false");
+	int rc = buf_addf(out,
+			  "{\"v\":%d,\"vm\":\"%s\",\"seq\":%" PRId64 ",\"time\":%" PRId64
+			  ",\"event\":\"%s\",\"host\":\"%s\",\"owner\":\"%s\",\"by\":\"%s\","
+			  "\"object\":\"%s\",\"token\":"
+			  "%" PRId64 ",\"version\":%" PRId64 ",\"generation\":%" PRId64
+			  ",\"hostkey\":%s",
+			  LEDGER_VERSION, vm, r->seq, r->time, ledger_event_name(r->event), host,
+			  r->owner, r->by, r->object, r->token, r->version, r->generation,
+			  r->hostkey ? "true" : "false");
 	if (rc >= 0)
 		rc = put_bytes(out, "certificate", r->certificate, sizeof(r->certificate));
 	if (rc >= 0)
@@ -115,6 +118,37 @@ static int check_by(const char *by)
 	return by && (!by[0] || store_name_check(by, NULL) == 0) ? 0 : ERR_FORMAT;
 }
 
+/* What a record is about, or nothing. */
+static int check_object(const char *object)
+{
+	return object && strlen(object) < LEDGER_OBJECT_SIZE &&
+			       strspn(object, "abcdefghijklmnopqrstuvwxyz0123456789.:-") ==
+				       strlen(object)
+		       ? 0
+		       : ERR_FORMAT;
+}
+
+static void put_hex(const uint8_t bytes[static STORE_HASH_BYTES], char *out)
+{
+	for (size_t i = 0; i < STORE_HASH_BYTES; i++)
+		snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+}
+
+void ledger_set_hash(struct ledger_record *r, const uint8_t hash[static STORE_HASH_BYTES])
+{
+	char hex[2 * STORE_HASH_BYTES + 1];
+	put_hex(hash, hex);
+	snprintf(r->object, sizeof(r->object), "sha256:%s", hex);
+}
+
+void ledger_set_admin(struct ledger_record *r, const struct store_admin *a)
+{
+	char hex[2 * STORE_FINGERPRINT_BYTES + 1];
+	put_hex(a->fingerprint, hex);
+	snprintf(r->object, sizeof(r->object), "add:%s:%s:%s", store_role_name(a->role), a->name,
+		 hex);
+}
+
 /* Whether PAYLOAD begins as every version of this format does, and with which. */
 static int check_version(const json_t *j, const char *what, struct fault *f)
 {
@@ -148,10 +182,12 @@ static int read_record(const struct buf *payload, struct ledger_record *r, struc
 	if (rc < 0)
 		return rc;
 	const char *by = strict_text(j, "by"), *owner = strict_text(j, "owner");
+	const char *object = strict_text(j, "object");
 	if (get_uuid(j, "vm", r->vm) < 0 || get_number(j, "seq", &r->seq) < 0 ||
 	    get_number(j, "time", &r->time) < 0 || get_event(j, &r->event) < 0 ||
 	    get_uuid(j, "host", r->host) < 0 || check_by(by) < 0 || check_owner(owner) < 0 ||
-	    get_number(j, "token", &r->token) < 0 || get_number(j, "version", &r->version) < 0 ||
+	    check_object(object) < 0 || get_number(j, "token", &r->token) < 0 ||
+	    get_number(j, "version", &r->version) < 0 ||
 	    get_number(j, "generation", &r->generation) < 0 ||
 	    get_bytes(j, "certificate", r->certificate, sizeof(r->certificate)) < 0 ||
 	    get_bytes(j, "request", r->request, sizeof(r->request)) < 0 ||
@@ -159,6 +195,7 @@ static int read_record(const struct buf *payload, struct ledger_record *r, struc
 		return fault_set(f, ERR_FORMAT, "the record lacks a member, or has a wrong one");
 	r->hostkey = json_is_true(json_object_get(j, "hostkey"));
 	memcpy(r->by, by, strlen(by) + 1);
+	memcpy(r->object, object, strlen(object) + 1);
 	memcpy(r->owner, owner, strlen(owner) + 1);
 	rc = put_record(r, &made);
 	return rc < 0 ? fault_set(f, rc, "%s", err_text(rc))
@@ -168,7 +205,8 @@ static int read_record(const struct buf *payload, struct ledger_record *r, struc
 static int check_record(const struct ledger_record *r, struct fault *f)
 {
 	if ((unsigned int)r->event >= LEDGER_EVENTS || r->time < 0 || r->token < 0 ||
-	    r->version < 0 || r->generation < 0 || check_by(r->by) < 0 || check_owner(r->owner) < 0)
+	    r->version < 0 || r->generation < 0 || check_by(r->by) < 0 ||
+	    check_owner(r->owner) < 0 || check_object(r->object) < 0)
 		return fault_set(f, ERR_FORMAT, "a log record with an impossible value");
 	return 0;
 }

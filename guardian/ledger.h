@@ -25,6 +25,7 @@
 #define LEDGER_TYP	     "shieldvm-ledger+jws"
 #define LEDGER_HEAD_TYP	     "shieldvm-ledger-head+jws"
 #define LEDGER_REQUEST_BYTES 16
+#define LEDGER_OBJECT_SIZE   192 /* with the NUL */
 
 enum ledger_event {
 	LEDGER_RELEASE,	 /* the key was released to HOST, which holds the lease TOKEN */
@@ -54,11 +55,20 @@ struct ledger_record {
 	uint8_t host[UUID_BYTES];
 	char owner[STORE_OWNER_SIZE]; /* of the VM: thumbprint */
 	char by[STORE_NAME_MAX];      /* an admin */
+	/* What an admin's word was about ([a-z0-9.:-]*): "sha256:HEX" of a policy's text, or of a
+	 * host's keys (store_host_fingerprint()); "add:ROLE:NAME:HEX" with the admin's fingerprint,
+	 * "remove:NAME". */
+	char object[LEDGER_OBJECT_SIZE];
 	int64_t token, version, generation;
 	uint8_t certificate[STORE_SERIAL_BYTES]; /* serial number of the host's */
 	int hostkey;				 /* the weaker assurance: without a TPM */
 	uint8_t request[LEDGER_REQUEST_BYTES];
 };
+
+/* Say in R that it is about what the 32 bytes of HASH are of. */
+void ledger_set_hash(struct ledger_record *r, const uint8_t hash[static STORE_HASH_BYTES]);
+/* ... that the admin A was added. */
+void ledger_set_admin(struct ledger_record *r, const struct store_admin *a);
 
 /*
  * Append R to its VM's records, inside the open transaction of S, signed by KEY (private).  Nothing

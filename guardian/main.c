@@ -235,12 +235,21 @@ static int listen_at(const char *text, struct fault *f)
 
 static int run(const struct options *o, struct fault *f)
 {
+	char path[SETUP_PATH_MAX];
 	CLEANUP_FD int hosts = listen_at(o->listen, f);
 	if (hosts < 0)
 		return hosts;
 	CLEANUP_FD int admins = listen_at(o->admin_listen, f);
 	if (admins < 0)
 		return admins;
+	int rc = setup_path(o->state, SETUP_MAC, path, f);
+	if (rc < 0)
+		return rc;
+	if (access(path, F_OK) < 0 && errno == ENOENT)
+		return fault_set(f, -ENOENT,
+				 "%s: there is no guardian here yet: make one with "
+				 "shieldvm-guardian init",
+				 o->state);
 	const struct supervise s = {
 		{ .folder = o->state, .db = o->db, .release = o->release, .ek_ca = o->ek_ca },
 		{ hosts, admins }

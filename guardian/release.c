@@ -86,7 +86,8 @@ int release_request(const struct guardian *g, const uint8_t host[static UUID_BYT
 		rc = guardian_approved(g, host, &h, why);
 	if (rc < 0)
 		return rc;
-	rc = store_nonce_use(s, id, host, now, now + RELEASE_SECONDS, &why->fault);
+	rc = store_nonce_use(s, STORE_NONCE_REQUEST, id, host, now, now + RELEASE_SECONDS,
+			     &why->fault);
 	if (rc == -EEXIST || rc == ERR_LIMIT)
 		why->fault = (struct fault){ 0 };
 	if (rc == -EEXIST)

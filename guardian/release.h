@@ -23,8 +23,7 @@
 #include "crypto/keyrelease.h"
 #include "guardian/lease.h"
 
-/* Releases that one host may ask for within RELEASE_SECONDS; challenges that it has
- * answered and that have not expired count too. */
+/* Releases that one host may ask for within RELEASE_SECONDS. */
 #define RELEASE_PER_HOST STORE_NONCES_PER_HOST
 #define RELEASE_SECONDS	 60
 

@@ -18,6 +18,7 @@
 #include "guardian/route.h"
 
 #define SERVICE_LOG_RECORDS 256 /* of the release log in a reply */
+#define SERVICE_HOSTS	    256 /* in a reply */
 
 struct service_ask {
 	enum link_listener listener;

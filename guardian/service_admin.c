@@ -21,10 +21,28 @@ static int list_host(const struct store_host *h, void *arg)
 	return json_array_append_new(arg, j) < 0 ? -ENOMEM : 0;
 }
 
+/* Nothing, or "after=NAME": from the host behind the one with that name on. */
+static int read_hosts_query(struct call *c, const char **after)
+{
+	const char *at = strchr(c->q->path, '?');
+	*after = "";
+	if (!at)
+		return 0;
+	*after = at + 7;
+	return strncmp(at, "?after=", 7) == 0 && store_name_check(at + 7, NULL) >= 0
+		       ? 0
+		       : refuse(&c->why, "request.format", ERR_FORMAT,
+				"the query is not after=NAME");
+}
+
 int service_hosts(struct call *c)
 {
+	const char *after;
 	CLEANUP_JSON json_t *list = json_array();
-	int rc = store_host_each(c->g->store, list_host, list, &c->why.fault);
+	int rc = read_hosts_query(c, &after);
+	if (rc < 0)
+		return rc;
+	rc = store_host_each(c->g->store, after, SERVICE_HOSTS, list_host, list, &c->why.fault);
 	if (rc < 0)
 		return refuse_failed(&c->why, "guardian.store", rc);
 	return call_answer(c, json_pack("{s:O}", "hosts", list));
@@ -168,16 +186,12 @@ int service_log(struct call *c)
 					json_stringn((const char *)head.data, head.len)));
 }
 
-static const char *role_name(enum store_role role)
-{
-	return role == STORE_ADMIN ? "admin" : "reviewer";
-}
-
 static int list_admin(const struct store_admin *a, void *arg)
 {
-	json_t *j = json_pack("{s:s,s:s,s:o,s:I}", "name", a->name, "role", role_name(a->role),
-			      "fingerprint", service_hex(a->fingerprint, sizeof(a->fingerprint)),
-			      "added", (json_int_t)a->added);
+	json_t *j =
+		json_pack("{s:s,s:s,s:o,s:I}", "name", a->name, "role", store_role_name(a->role),
+			  "fingerprint", service_hex(a->fingerprint, sizeof(a->fingerprint)),
+			  "added", (json_int_t)a->added);
 	return json_array_append_new(arg, j) < 0 ? -ENOMEM : 0;
 }
 
@@ -216,9 +230,9 @@ int service_admin_add(struct call *c)
 		rc = call_fingerprint(c, "fingerprint", a.fingerprint);
 	if (rc < 0)
 		return rc;
-	if (strcmp(role, role_name(STORE_REVIEWER)) == 0)
+	if (strcmp(role, store_role_name(STORE_REVIEWER)) == 0)
 		a.role = STORE_REVIEWER;
-	else if (strcmp(role, role_name(STORE_ADMIN)) != 0)
+	else if (strcmp(role, store_role_name(STORE_ADMIN)) != 0)
 		return refuse(&c->why, "request.format", ERR_FORMAT,
 			      "\"role\" is not \"admin\" or \"reviewer\"");
 	rc = admin_add(c->g, c->q->peer, &a, c->now, &c->why);

@@ -272,12 +272,17 @@ static int add_policy(struct setup *s, int64_t now, struct fault *f)
 	CLEANUP(cleanup_policy) struct policy *p = NULL;
 	CLEANUP_BUF struct buf text = BUF_INIT(STORE_POLICY_MAX);
 	struct fault none = { 0 };
+	uint8_t hash[STORE_HASH_BYTES];
 	int rc = store_policy_latest(s->g.store, &r.generation, &text, &none);
 	if (rc != -ENOENT)
 		return rc < 0 ? fault_set(f, rc, "%s", none.text) : 0;
 	rc = policy_new(&p);
 	if (rc >= 0)
 		rc = policy_text(p, &text, f);
+	if (rc >= 0)
+		rc = hash_data(HASH_SHA256, text.data, text.len, hash);
+	if (rc >= 0)
+		ledger_set_hash(&r, hash);
 	if (rc >= 0)
 		rc = store_policy_add(s->g.store, (const char *)text.data, text.len, now, BY_INIT,
 				      &r.generation, f);
@@ -295,6 +300,7 @@ static int add_admin(struct setup *s, const struct store_admin *a, struct fault 
 	int rc = store_admin_find(s->g.store, a->fingerprint, &known, &none);
 	if (rc != -ENOENT)
 		return rc < 0 ? fault_set(f, rc, "%s", none.text) : 0;
+	ledger_set_admin(&r, a);
 	rc = store_admin_add(s->g.store, a, f);
 	if (rc >= 0)
 		rc = ledger_append(s->g.store, s->log_key, &r, f);

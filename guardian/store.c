@@ -162,7 +162,7 @@ static int get_integer(struct store *s, enum store_sql sql, int64_t *out, struct
 	return rc < 0 ? rc : 0;
 }
 
-int store_nonce_use(struct store *s, const uint8_t nonce[static 32],
+int store_nonce_use(struct store *s, enum store_nonce_kind kind, const uint8_t nonce[static 32],
 		    const uint8_t host[static UUID_BYTES], int64_t now, int64_t expires,
 		    struct fault *f)
 {
@@ -175,16 +175,34 @@ int store_nonce_use(struct store *s, const uint8_t nonce[static 32],
 					       "the challenge expired so long ago that its use "
 					       "may have been forgotten"));
 	rc = STORE_RUN(s, SQL_NONCE_COUNT, take_integer, &live, f, db_blob(host, UUID_BYTES),
-		       db_integer(now));
+		       db_integer(kind), db_integer(now));
 	if (rc < 0)
 		return rc;
 	if (live >= STORE_NONCES_PER_HOST)
-		return store_fail(s, fault_set(f, ERR_LIMIT,
-					       "the host has used %d challenges that have not "
-					       "expired yet: wait a minute",
-					       STORE_NONCES_PER_HOST));
+		return store_fail(
+			s, fault_set(f, ERR_LIMIT,
+				     "the host has used %d %s that have not expired "
+				     "yet: wait a minute",
+				     STORE_NONCES_PER_HOST,
+				     kind == STORE_NONCE_CHALLENGE ? "challenges" : "requests"));
 	rc = STORE_RUN(s, SQL_NONCE_ADD, NULL, NULL, f, db_blob(nonce, 32),
-		       db_blob(host, UUID_BYTES), db_integer(expires));
+		       db_blob(host, UUID_BYTES), db_integer(kind), db_integer(expires));
+	return rc < 0 ? rc : 0;
+}
+
+int store_word(struct store *s, const uint8_t host[static UUID_BYTES], int64_t now, struct fault *f)
+{
+	int64_t said = 0;
+	int rc = STORE_RUN(s, SQL_WORD_ADD, NULL, NULL, f, db_blob(host, UUID_BYTES),
+			   db_integer(now / STORE_WORDS_SECONDS));
+	if (rc >= 0)
+		rc = STORE_RUN(s, SQL_WORD_COUNT, take_integer, &said, f,
+			       db_blob(host, UUID_BYTES));
+	if (rc >= 0 && said > STORE_WORDS_PER_HOST)
+		rc = store_fail(s, fault_set(f, ERR_LIMIT,
+					     "the host has told of its leases %d times within %d "
+					     "s: wait a minute",
+					     STORE_WORDS_PER_HOST, STORE_WORDS_SECONDS));
 	return rc < 0 ? rc : 0;
 }
 
@@ -268,6 +286,11 @@ int store_floor_raise(struct store *s, int64_t floor, struct fault *f)
 }
 
 static const char *const ROLES[] = { [STORE_ADMIN] = "admin", [STORE_REVIEWER] = "reviewer" };
+
+const char *store_role_name(enum store_role role)
+{
+	return ROLES[role];
+}
 
 int store_admin_add(struct store *s, const struct store_admin *a, struct fault *f)
 {

@@ -31,7 +31,9 @@
 
 #define STORE_BUSY_MS		5000
 #define STORE_NAME_MAX		64 /* bytes of a host's or admin's name, with the NUL */
-#define STORE_NONCES_PER_HOST	64 /* used and not yet expired */
+#define STORE_NONCES_PER_HOST	64 /* of one kind, used and not yet expired */
+#define STORE_WORDS_PER_HOST	1024
+#define STORE_WORDS_SECONDS	60
 #define STORE_POLICY_MAX	(4 * 1024 * 1024)
 #define STORE_FINGERPRINT_BYTES 32
 
@@ -83,14 +85,22 @@ static inline void cleanup_store_decision(struct store **s)
 #define STORE_DECISION(name, s)                                                                    \
 	CLEANUP(cleanup_store_decision) __attribute__((unused)) struct store *name = (s)
 
+/* What a host answers, and what it asks: each has room of its own. */
+enum store_nonce_kind { STORE_NONCE_CHALLENGE, STORE_NONCE_REQUEST };
+
 /*
  * Note that NONCE was used by HOST; it has to be remembered until EXPIRES.  -EEXIST if it was used
  * before, ERR_STATE if it expired so long ago that it may have been forgotten, ERR_LIMIT over
  * STORE_NONCES_PER_HOST.
  */
-int store_nonce_use(struct store *s, const uint8_t nonce[static 32],
+int store_nonce_use(struct store *s, enum store_nonce_kind kind, const uint8_t nonce[static 32],
 		    const uint8_t host[static UUID_BYTES], int64_t now, int64_t expires,
 		    struct fault *f) MUST_CHECK;
+
+/* Count a word of HOST's about its leases.  ERR_LIMIT over STORE_WORDS_PER_HOST in one stretch of
+ * STORE_WORDS_SECONDS. */
+int store_word(struct store *s, const uint8_t host[static UUID_BYTES], int64_t now,
+	       struct fault *f) MUST_CHECK;
 
 /* Forget nonces, certificates and awaited VMs that expired by UNTIL. */
 int store_prune(struct store *s, int64_t until, struct fault *f) MUST_CHECK;
@@ -110,6 +120,7 @@ int store_floor(struct store *s, int64_t *floor, struct fault *f) MUST_CHECK;
 int store_floor_raise(struct store *s, int64_t floor, struct fault *f) MUST_CHECK;
 
 enum store_role { STORE_ADMIN, STORE_REVIEWER };
+const char *store_role_name(enum store_role role); /* "admin", "reviewer" */
 struct store_admin {
 	char name[STORE_NAME_MAX];
 	enum store_role role;

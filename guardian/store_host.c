@@ -79,10 +79,10 @@ static int take_count(const struct db_value *row, size_t n, void *arg, struct fa
 	return 0;
 }
 
-static int check_room(struct store *s, struct fault *f)
+static int check_room(struct store *s, enum store_host_mode mode, struct fault *f)
 {
 	int64_t pending = STORE_PENDING_MAX;
-	int rc = store_run(s, SQL_HOST_PENDING, NULL, 0, take_count, &pending, f);
+	int rc = STORE_RUN(s, SQL_HOST_PENDING, take_count, &pending, f, db_text(MODES[mode]));
 	if (rc < 0)
 		return rc;
 	if (pending >= STORE_PENDING_MAX)
@@ -110,7 +110,7 @@ int store_host_add(struct store *s, const struct store_host *h, struct fault *f)
 		       db_text(h->name), ek_id, ak_pub, key,
 		       db_blob(h->tls_key, sizeof(h->tls_key)));
 	if (rc >= 0)
-		rc = check_room(s, f);
+		rc = check_room(s, h->mode, f);
 	if (rc < 0)
 		return rc;
 	const struct db_value row[] = { db_blob(h->id, UUID_BYTES),
@@ -215,10 +215,17 @@ static int take_each(const struct db_value *row, size_t n, void *arg, struct fau
 	return rc < 0 ? rc : e->fn(&h, e->arg);
 }
 
-int store_host_each(struct store *s, store_host_each_fn *fn, void *arg, struct fault *f)
+int store_host_each(struct store *s, const char *after, int64_t limit, store_host_each_fn *fn,
+		    void *arg, struct fault *f)
 {
 	struct each e = { fn, arg };
-	int rc = store_run(s, SQL_HOST_EACH, NULL, 0, take_each, &e, f);
+	int rc = STORE_RUN(s, SQL_HOST_EACH, take_each, &e, f, db_text(after), db_integer(limit));
+	return rc < 0 ? rc : 0;
+}
+
+int store_host_prune(struct store *s, int64_t until, struct fault *f)
+{
+	int rc = STORE_RUN(s, SQL_HOST_PRUNE, NULL, NULL, f, db_integer(until));
 	return rc < 0 ? rc : 0;
 }
 

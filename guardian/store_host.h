@@ -9,11 +9,14 @@
 
 #include "guardian/store.h"
 
-#define STORE_PENDING_MAX  1024 /* enrolments that nobody has approved */
-#define STORE_EK_ID_BYTES  32
-#define STORE_EK_CERT_MAX  4096
-#define STORE_AK_PUB_MAX   1024
-#define STORE_HOST_KEY_MAX 1024
+/* Enrolments that nobody has approved: of each mode, so that whoever has keys and no TPMs keeps out
+ * no host that has one. */
+#define STORE_PENDING_MAX     1024
+#define STORE_PENDING_SECONDS (7 * 86400) /* until they are forgotten */
+#define STORE_EK_ID_BYTES     32
+#define STORE_EK_CERT_MAX     4096
+#define STORE_AK_PUB_MAX      1024
+#define STORE_HOST_KEY_MAX    1024
 
 enum store_host_mode {
 	STORE_MODE_TPM,	    /* ek_id, ek_cert, ak_pub */
@@ -68,9 +71,15 @@ int store_host_add(struct store *s, const struct store_host *h, struct fault *f)
 int store_host_get(struct store *s, const uint8_t id[static UUID_BYTES], struct store_host *out,
 		   struct fault *f) MUST_CHECK;
 
-/* Call FN for each host in the order of names; a value < 0 ends it and is returned. */
+/* Call FN for up to LIMIT hosts in the order of names, from the one behind AFTER on ("": the
+ * first); a value < 0 ends it and is returned. */
 typedef int store_host_each_fn(const struct store_host *h, void *arg);
-int store_host_each(struct store *s, store_host_each_fn *fn, void *arg, struct fault *f) MUST_CHECK;
+int store_host_each(struct store *s, const char *after, int64_t limit, store_host_each_fn *fn,
+		    void *arg, struct fault *f) MUST_CHECK;
+
+/* Forget hosts that were enrolled by UNTIL and that nobody has approved.  One that has had leases
+ * before it was replaced stays. */
+int store_host_prune(struct store *s, int64_t until, struct fault *f) MUST_CHECK;
 
 /* Change the state from FROM to TO by an admin's word.  ERR_STATE if it is not FROM. */
 int store_host_decide(struct store *s, const uint8_t id[static UUID_BYTES],

@@ -15,10 +15,19 @@
 #define VM_COLUMNS "vm, owner, holder, token, expires, version, restores"
 
 const struct store_sql_row STORE_SQL[SQL_COUNT] = {
-	[SQL_NONCE_ADD] = { "INSERT INTO nonces (nonce, host, expires) VALUES ($1, $2, $3)", 1, 3 },
-	[SQL_NONCE_COUNT] = { "SELECT COUNT(*) FROM nonces WHERE host = $1 AND expires > $2", 0,
-			      2 },
+	[SQL_NONCE_ADD] = { "INSERT INTO nonces (nonce, host, kind, expires) VALUES ($1, $2, $3, "
+			    "$4)",
+			    1, 4 },
+	[SQL_NONCE_COUNT] = { "SELECT COUNT(*) FROM nonces WHERE host = $1 AND kind = $2 AND "
+			      "expires > $3",
+			      0, 3 },
 	[SQL_NONCE_PRUNE] = { "DELETE FROM nonces WHERE expires <= $1", 1, 1 },
+	[SQL_WORD_ADD] = { "INSERT INTO words (host, stretch, said) VALUES ($1, $2, 1) "
+			   "ON CONFLICT (host) DO UPDATE SET said = CASE WHEN words.stretch = "
+			   "excluded.stretch THEN words.said + 1 ELSE 1 END, "
+			   "stretch = excluded.stretch",
+			   1, 2 },
+	[SQL_WORD_COUNT] = { "SELECT said FROM words WHERE host = $1", 0, 1 },
 	[SQL_CERTIFICATE_PRUNE] = { "DELETE FROM certificates WHERE not_after <= $1", 1, 1 },
 	[SQL_FORGOTTEN_GET] = { "SELECT forgotten FROM guardian WHERE one = 1", 0, 0 },
 	[SQL_FORGOTTEN_SET] = { "UPDATE guardian SET forgotten = (SELECT MAX(expires) FROM nonces "
@@ -55,8 +64,18 @@ const struct store_sql_row STORE_SQL[SQL_COUNT] = {
 				 "state = 'replacing'",
 				 1, 9 },
 	[SQL_HOST_GET] = { "SELECT " HOST_COLUMNS " FROM hosts WHERE id = $1", 0, 1 },
-	[SQL_HOST_EACH] = { "SELECT " HOST_COLUMNS " FROM hosts ORDER BY name", 0, 0 },
-	[SQL_HOST_PENDING] = { "SELECT COUNT(*) FROM hosts WHERE state = 'pending'", 0, 0 },
+	[SQL_HOST_EACH] = { "SELECT " HOST_COLUMNS
+			    " FROM hosts WHERE name > $1 ORDER BY name LIMIT $2",
+			    0, 2 },
+	[SQL_HOST_PENDING] = { "SELECT COUNT(*) FROM hosts WHERE state = 'pending' AND mode = $1",
+			       0, 1 },
+	[SQL_HOST_PRUNE] = { "DELETE FROM hosts WHERE state = 'pending' AND enrolled <= $1 AND "
+			     "NOT EXISTS (SELECT 1 FROM vms WHERE holder = hosts.id) AND "
+			     "NOT EXISTS (SELECT 1 FROM incoming WHERE host = hosts.id) AND "
+			     "NOT EXISTS (SELECT 1 FROM nonces WHERE host = hosts.id) AND "
+			     "NOT EXISTS (SELECT 1 FROM words WHERE host = hosts.id) AND "
+			     "NOT EXISTS (SELECT 1 FROM certificates WHERE host = hosts.id)",
+			     1, 1 },
 	[SQL_HOST_TAKEN] = { "SELECT CASE WHEN id = $1 THEN 0 WHEN name = $2 THEN 1 "
 			     "WHEN ek_id = $3 THEN 2 WHEN ak_pub = $4 THEN 3 "
 			     "WHEN host_key = $5 THEN 4 ELSE 5 END "
@@ -153,7 +172,7 @@ const char STORE_SCHEMA_SQLITE[] =
 	"  ak_pub IS NULL AND host_key IS NOT NULL)),"
 	" CHECK (state = 'pending' OR (decided IS NOT NULL AND decided_by IS NOT NULL)),"
 	" CHECK ((reset_count IS NULL) = (restart_count IS NULL))) STRICT;"
-	"CREATE TRIGGER hosts_kept BEFORE DELETE ON hosts"
+	"CREATE TRIGGER hosts_kept BEFORE DELETE ON hosts WHEN OLD.state <> 'pending'"
 	" BEGIN SELECT RAISE(ABORT, 'hosts are revoked, never deleted'); END;"
 	"CREATE TRIGGER hosts_id BEFORE UPDATE OF id ON hosts WHEN NEW.id <> OLD.id"
 	" BEGIN SELECT RAISE(ABORT, 'the id of a host never changes'); END;"
@@ -167,9 +186,15 @@ const char STORE_SCHEMA_SQLITE[] =
 	"CREATE TABLE nonces ("
 	" nonce BLOB PRIMARY KEY NOT NULL CHECK (length(nonce) = 32),"
 	" host BLOB NOT NULL REFERENCES hosts (id),"
+	" kind INTEGER NOT NULL CHECK (kind IN (0, 1)),"
 	" expires INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-	"CREATE INDEX nonces_host ON nonces (host, expires);"
+	"CREATE INDEX nonces_host ON nonces (host, kind, expires);"
 	"CREATE INDEX nonces_expires ON nonces (expires);"
+
+	"CREATE TABLE words ("
+	" host BLOB PRIMARY KEY NOT NULL REFERENCES hosts (id),"
+	" stretch INTEGER NOT NULL,"
+	" said INTEGER NOT NULL CHECK (said > 0)) STRICT, WITHOUT ROWID;"
 
 	"CREATE TABLE policies ("
 	" generation INTEGER PRIMARY KEY CHECK (generation > 0),"

@@ -74,7 +74,7 @@ const char STORE_SCHEMA_POSTGRES[] =
 	"  ak_pub IS NULL AND host_key IS NOT NULL)),"
 	" CHECK (state = 'pending' OR (decided IS NOT NULL AND decided_by IS NOT NULL)),"
 	" CHECK ((reset_count IS NULL) = (restart_count IS NULL)));"
-	REFUSE("hosts_kept", "DELETE ON hosts", "", "hosts are revoked, never deleted")
+	REFUSE("hosts_kept", "DELETE ON hosts", "WHEN (OLD.state <> 'pending')", "hosts are revoked, never deleted")
 	REFUSE("hosts_id", "UPDATE ON hosts", "WHEN (NEW.id <> OLD.id)",
 	       "the id of a host never changes")
 	REFUSE("hosts_keys", "UPDATE ON hosts",
@@ -88,9 +88,15 @@ const char STORE_SCHEMA_POSTGRES[] =
 	"CREATE TABLE nonces ("
 	" nonce bytea PRIMARY KEY CHECK (length(nonce) = 32),"
 	" host bytea NOT NULL REFERENCES hosts (id),"
+	" kind bigint NOT NULL CHECK (kind IN (0, 1)),"
 	" expires bigint NOT NULL);"
-	"CREATE INDEX nonces_host ON nonces (host, expires);"
+	"CREATE INDEX nonces_host ON nonces (host, kind, expires);"
 	"CREATE INDEX nonces_expires ON nonces (expires);"
+
+	"CREATE TABLE words ("
+	" host bytea PRIMARY KEY REFERENCES hosts (id),"
+	" stretch bigint NOT NULL,"
+	" said bigint NOT NULL CHECK (said > 0));"
 
 	"CREATE TABLE policies ("
 	" generation bigint PRIMARY KEY CHECK (generation > 0),"
@@ -187,12 +193,14 @@ const char *const STORE_POSTGRES_CHECKS[] = {
 	READ_ALL("admins"),
 	READ_ALL("hosts"),
 	READ_ALL("nonces"),
+	READ_ALL("words"),
 	READ_ALL("policies"),
 	READ_ALL("certificates"),
 	READ_ALL("vms"),
 	READ_ALL("incoming"),
 	READ_ALL("release_log"),
 	NO_HOST("nonces", "host"),
+	NO_HOST("words", "host"),
 	NO_HOST("certificates", "host"),
 	NO_HOST("vms", "holder"),
 	NO_HOST("incoming", "host"),

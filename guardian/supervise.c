@@ -298,7 +298,8 @@ static int watch(struct parent *p, struct fault *f)
 			return 0;
 		reap(p);
 		if (!p->pids[KEEPER])
-			return fault_set(f, ERR_STATE, "the keeper has ended");
+			return fault_set(f, ERR_STATE,
+					 "the keeper has ended: what it said before tells why");
 		if (fds[1].revents & POLLIN)
 			take_word(p);
 	}

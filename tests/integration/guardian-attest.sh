@@ -220,6 +220,26 @@ check 'what is of no host names none' test "$(grep -c ' host ' out)" -ge 5 -a -z
 admin 0 '' host revoke "$beta"
 admin 0 'chained and signed' log --log-key state/log.jwk.pub --head head
 admin 1 'signed by another key' log --log-key admin.pub
+# ... without being told where to keep its head, too: the database is set back, in between.
+admin 0 'This was the first look' log --log-key state/log.jwk.pub
+check 'the head is kept' test -s "$work/kept/shieldvm/guardian-log/"*/00000000-0000-0000-0000-000000000000
+stop_guardian one
+stop_guardian two
+mkdir saved
+cp state/guardian.db* saved/
+run_guardian one state 8787
+admin 0 '' host replace "$beta"
+admin 0 'they go on from' log --log-key state/log.jwk.pub
+stop_guardian one
+rm state/guardian.db*
+cp saved/* state/
+run_guardian one state 8787
+admin 1 'its database was set back' log --log-key state/log.jwk.pub
+env -u HOME -u XDG_STATE_HOME "$shieldvm" guardian log --log-key state/log.jwk.pub --guardian "$admins_url" \
+	--admin admin >out 2>&1
+check 'without a home a file is wanted' grep -q 'name a file with' out
+run_guardian two state 8797
+rm -r kept # what was rightly found is in the way of what follows
 
 # A guardian with another key is none, at its address too; nor is one with other hosts in its database.
 urls=https://127.0.0.1:8787#$other_pin attest alpha 1 'another key'

@@ -25,6 +25,7 @@ guardian_enter() {
 	cli_enter "$seconds"
 	trap 'stop_all; cd /; umount -l "$work"; rmdir "$work"' EXIT
 	ip link set lo up
+	export XDG_STATE_HOME=$work/kept
 }
 
 stop_tpm() { # NAME

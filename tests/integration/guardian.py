@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What tests/integration/guardian.sh does inside.  Usage: guardian.py SHIELDVM-GUARDIAN FOLDER"""
+"""What tests/integration/guardian.sh does inside.  Usage: guardian.py SHIELDVM-GUARDIAN RELEASED FOLDER"""
 import base64
 import hashlib
 import http.client
@@ -16,7 +16,7 @@ import threading
 import time
 import uuid
 
-PROGRAM, WORK = sys.argv[1], sys.argv[2]
+PROGRAM, RELEASED, WORK = sys.argv[1:4]
 STATE = os.path.join(WORK, "state")
 HOSTS, ADMINS = 8787, 8788
 failed, checks = [], 0
@@ -224,6 +224,9 @@ def test_init(admin):
         check(f"{words} is wrong usage", done.returncode == 2 and done.stderr.count("\n") == 1 and not done.stdout, done)
     done = subprocess.run([PROGRAM, "init", "--listen", "[::1]:1"], capture_output=True, text=True)
     check("an option of the other command is told", "--listen is for run only" in done.stderr, done)
+    done = subprocess.run([PROGRAM, "run", "--state", f"{WORK}/none"], capture_output=True, text=True)
+    check("without init there is nothing to run", done.returncode == 3 and "shieldvm-guardian init" in done.stderr and
+          done.stderr.count("\n") == 1, done)
     check("--help", subprocess.run([PROGRAM, "--help"], capture_output=True).returncode == 0)
 
 
@@ -332,27 +335,129 @@ def test_decisions(host, other, admin):
     return mine
 
 
-def test_certificate(admin):
-    """A host without a TPM, from its enrolment to its certificate."""
-    key, host = Client("keyed"), str(uuid.uuid4())
-    words = {"id": host, "name": "keyed", "host_key": key.jwk()}
+def keyed(admin, name):
+    """A host without a TPM, from its enrolment to its approval."""
+    key, host = Client(name), str(uuid.uuid4())
+    words = {"id": host, "name": name, "host_key": key.jwk()}
     status, t = ask(key, HOSTS, "POST", "/v1/enrol/begin", words)
     check("an enrolment begins", status == 200, t)
-    said = f'{{"v":1,"host":"{host}","name":"keyed","nonce":"{t.get("nonce")}"}}'
+    said = f'{{"v":1,"host":"{host}","name":"{name}","nonce":"{t.get("nonce")}"}}'
     words.update({n: t.get(n) for n in ("nonce", "expires", "mac")},
                  statement=key.jws("shieldvm-enrol+jws", said))
     status, pending = ask(key, HOSTS, "POST", "/v1/enrol/finish", words)
     check("... and ends", status == 200 and pending["status"] == "pending", pending)
     status, t = ask(admin, ADMINS, "POST", "/v1/hosts/approve", {"id": host, "fingerprint": pending.get("fingerprint")})
     check("an admin approves", status == 200, t)
+    return key, host
+
+
+def certified(key, host, worker):
+    """Such a host's health certificate."""
     status, t = ask(key, HOSTS, "POST", "/v1/challenge", {"id": host})
-    worker = b64(b"\4" + bytes(64))
     said = f'{{"v":1,"host":"{host}","nonce":"{t.get("nonce")}","worker":"{worker}"}}'
     answer = ask(key, HOSTS, "POST", "/v1/attest",
                  {"id": host, "nonce": t.get("nonce"), "expires": t.get("expires"), "mac": t.get("mac"),
                   "worker": worker, "statement": key.jws("shieldvm-attest+jws", said)})
     check("the host is certified", answer[0] == 200 and answer[1].get("certificate"), answer)
-    check("... and noted once", certificates() == 1)
+    return answer[1].get("certificate", "")
+
+
+def test_certificate(admin):
+    key, host = keyed(admin, "keyed")
+    certified(key, host, b64(b"\4" + bytes(64)))
+    check("a certificate is noted once", certificates() == 1)
+
+
+def unb64(text):
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def keep(name, data):
+    with open(f"{WORK}/{name}", "wb") as f:
+        f.write(data)
+
+
+def test_release(admin):
+    """A VM's key, from its protector to a worker, and its lease from host to host, by the processes that run."""
+    vm, hosts, number = str(uuid.uuid4()), [], [0]
+    made = subprocess.run([RELEASED, "make", vm, f"{STATE}/release.jwk.pub", "2"], cwd=WORK, capture_output=True)
+    check("a protector is made", made.returncode == 0, made)
+    with open(f"{WORK}/worker.jwk.pub", encoding="ascii") as f:
+        point = json.load(f)
+    worker = b64(b"\4" + unb64(point["x"]) + unb64(point["y"]))
+    with open(f"{WORK}/protector", encoding="ascii") as f:
+        protector = f.read()
+    for name in ("source", "destination"):
+        key, host = keyed(admin, name)
+        hosts.append((key, host, certified(key, host, worker)))
+
+    def wants(which, incoming=False, **other):
+        key, host, certificate = hosts[which]
+        number[0] += 1
+        words = {"id": host, "vm": vm, "request": b64(number[0].to_bytes(16, "big")), "worker": worker, "version": 0,
+                 "incoming": incoming, "certificate": certificate, "protector": protector}
+        words.update(other)
+        return words, ask(key, HOSTS, "POST", "/v1/release", words)
+
+    def tells(which, path, token, version):
+        key, host, _ = hosts[which]
+        return ask(key, HOSTS, "POST", f"/v1/lease/{path}", {"id": host, "vm": vm, "token": token, "version": version})
+
+    def opens(which, words, answer, copy):
+        key, _, certificate = hosts[which]
+        check("a copy only where it belongs", ("copy" in answer) == copy, answer)
+        keep("certificate", unb64(certificate))
+        keep("key", unb64(answer.get("key", "")))
+        keep("copy", unb64(answer.get("copy", "")))
+        sec1 = subprocess.run(["openssl", "ec", "-in", key.key, "-outform", "DER"], check=True, capture_output=True)
+        keep("host.jwk", json.dumps(dict(key.jwk(), d=b64(sec1.stdout[7:39]))).encode())
+        os.chmod(f"{WORK}/host.jwk", 0o600)
+        return subprocess.run([RELEASED, "open", vm, words["request"], "host.jwk"], cwd=WORK, capture_output=True)
+
+    def nothing(what, answer, status, name, token):
+        refuses(what, answer, status, name)
+        check("... and no key", "key" not in answer[1] and "copy" not in answer[1], answer)
+        with sqlite3.connect(f"{STATE}/guardian.db", timeout=10) as db:
+            row = db.execute("SELECT holder, token FROM vms WHERE vm = ?", (uuid.UUID(vm).bytes,)).fetchone()
+        check("... and no other lease", (row[1] if row and row[0] else 0) == token, row)
+
+    nothing("another worker", wants(0, worker=b64(b"\4" + bytes(64)))[1], 403, "certificate.worker", 0)
+    nothing("taking what nobody awaits", tells(1, "take", 0, 0), 409, "lease.none", 0)
+    words, (status, start) = wants(0)
+    check("a start", status == 200 and start["token"] == 1, start)
+    done = opens(0, words, start, True)
+    check("its worker has the VM's key", done.returncode == 0 and done.stdout == b"1\n", done)
+    check("... and nobody else", opens(1, words, start, True).returncode == 1)
+    nothing("the same request", ask(hosts[0][0], HOSTS, "POST", "/v1/release", words), 409, "request.used", 1)
+    nothing("a start elsewhere", wants(1)[1], 409, "lease.held", 1)
+    check("a report", tells(0, "report", 1, 5)[0] == 200)
+    words, (status, comes) = wants(1, True)
+    check("it is to come elsewhere", status == 200 and comes["token"] == 1 and comes["expires"] == 0 and
+          comes["spent"] == 5, comes)
+    done = opens(1, words, comes, False)
+    check("the worker there has the key", done.returncode == 0 and done.stdout == b"1\n", done)
+    nothing("taking with a stale token", tells(1, "take", 7, 6), 409, "lease.lost", 1)
+    nothing("the source takes", tells(0, "take", 1, 6), 409, "lease.none", 1)
+    db = sqlite3.connect(f"{STATE}/guardian.db", isolation_level=None)
+    db.execute("BEGIN EXCLUSIVE")
+    answer = tells(1, "take", 1, 6)
+    db.execute("ROLLBACK")
+    db.close()
+    nothing("taking while the database is held", answer, 503, "guardian.store", 1)
+    check("the source goes on", tells(0, "report", 1, 6)[0] == 200)
+    status, taken = tells(1, "take", 1, 6)
+    check("the lease is taken", status == 200 and taken["token"] == 2, taken)
+    nothing("the source reports", tells(0, "report", 1, 7), 409, "lease.lost", 2)
+    check("the destination reports", tells(1, "report", 2, 7)[0] == 200)
+    check("back again", wants(0, True)[1][0] == 200)
+    check("the source is revoked", ask(admin, ADMINS, "POST", "/v1/hosts/revoke", {"id": hosts[0][1]})[0] == 200)
+    nothing("a revoked host takes", tells(0, "take", 2, 7), 403, "host.revoked", 2)
+    nothing("a revoked host starts", wants(0)[1], 403, "host.revoked", 2)
+    check("the VM stops", tells(1, "stop", 2, 8)[0] == 200)
+    nothing("older state", wants(1, version=7)[1], 403, "vm.version", 0)
+    status, log = ask(admin, ADMINS, "GET", f"/v1/log?vm={vm}")
+    events = [json.loads(unb64(r.split(".")[1]))["event"] for r in log["records"]]
+    check("the log has it all", events == ["release", "incoming", "handover", "incoming", "stop"], events)
 
 
 def test_verifier(guardian, host, mine):
@@ -469,11 +574,11 @@ def test_store(host, mine):
     db.execute("ROLLBACK")
     db.close()
     refuses("... and free again", attest(host, mine), 403, "host.unhealthy")
-    with open(f"{WORK}/filler", "wb") as f:
+    # Without a buffer, whose rest would fail again when the file is closed.
+    with open(f"{WORK}/filler", "wb", buffering=0) as f:
         try:
             while True:
                 f.write(b"x" * 65536)
-                f.flush()
         except OSError:
             pass
     # What SQLite has room for in its files may still be written.
@@ -570,6 +675,7 @@ def main():
         test_store(host, mine)
         test_slow(host)
         test_certificate(admin)
+        test_release(admin)
         check("no process was killed by its filter", b"may not make" not in open(f"{WORK}/log", "rb").read())
     ended = guardian.stop()
     check("SIGTERM ends it", ended == 0, ended)

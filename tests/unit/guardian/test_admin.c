@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/unit/guardian/guardian_bed.h"
 
+#include "attest/form.h"
+
 static const uint8_t NOBODY[STORE_FINGERPRINT_BYTES] = { 9 };
 static const uint8_t NIL[UUID_BYTES];
 
@@ -112,14 +114,33 @@ static void test_every_word_is_logged(void **state)
 	DONE(admin_add(&g, ANNA, &new, NOW, &why));
 	DONE(admin_remove(&g, ANNA, "new", NOW, &why));
 	expect(&r, LEDGER_APPROVE, 1);
+	assert_memory_equal(r.object, "sha256:", 7);
+	uint8_t print[STORE_FINGERPRINT_BYTES], said[STORE_FINGERPRINT_BYTES];
+	CLEANUP_STORE_HOST struct store_host h;
+	store_host_init(&h);
+	GOOD(store_host_get(g.store, bed_id(1), &h, &f));
+	GOOD(store_host_fingerprint(&h, print));
+	GOOD(form_hex(r.object + 7, sizeof(said), said));
+	assert_memory_equal(said, print, sizeof(said));
 	expect(&r, LEDGER_REVOKE, 1);
 	expect(&r, LEDGER_REPLACE, 1);
 	expect(&r, LEDGER_POLICY, 0);
 	assert_int_equal(r.generation, 1);
+	/* printf '{}' | sha256sum */
+	assert_string_equal(r.object, "sha256:44136fa355b3678a1146ad16f7e8649e"
+				      "94fb4fc21fe77e8310c060f61caaff8a");
 	expect(&r, LEDGER_FLOOR, 0);
 	assert_int_equal(r.generation, 2);
+	/* printf '{ }' | sha256sum */
+	assert_string_equal(
+		r.object,
+		"sha256:257c1be96ae69f4b01c2c69bdb6d78605f59175819fb007d0bf245bf48444c4a");
 	expect(&r, LEDGER_ADMIN, 0);
+	assert_string_equal(r.object,
+			    "add:admin:new:0500000000000000000000000000000000000000000000000000"
+			    "000000000000");
 	expect(&r, LEDGER_ADMIN, 0);
+	assert_string_equal(r.object, "remove:new");
 	assert_int_equal(bed_records(NIL), 7);
 
 	/* What cannot be logged is not done: here, for want of a private key. */

@@ -193,7 +193,7 @@ static void refused_payload(const struct jwk *k, const char *typ, const char *pa
 	"\"token\":1,\"version\":0,\"generation\":0,\"hostkey\":false,"                            \
 	"\"certificate\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"request\":\"AAAAAAAAAAAAAAAAAAAAAA\","
 #define END    "\"prev\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}"
-#define RECORD BEGIN "\"event\":\"stop\"," HOST "\"by\":\"\"," NUMBERS END
+#define RECORD BEGIN "\"event\":\"stop\"," HOST "\"by\":\"\",\"object\":\"\"," NUMBERS END
 
 static void test_records_have_one_form(void **state)
 {
@@ -207,25 +207,27 @@ static void test_records_have_one_form(void **state)
 		{ "{}", ERR_FORMAT, "no version" },
 		{ "{\"v\":2}", ERR_VERSION, "version 2" },
 		{ BEGIN "\"event\":\"stop\"," HOST NUMBERS END, ERR_FORMAT, "lacks a member" },
-		{ BEGIN "\"event\":\"stop\"," NO_OWNER "\"by\":\"\"," NUMBERS END, ERR_FORMAT,
-		  "lacks a member" },
+		{ BEGIN "\"event\":\"stop\"," NO_OWNER "\"by\":\"\",\"object\":\"\"," NUMBERS END,
+		  ERR_FORMAT, "lacks a member" },
 		{ BEGIN "\"event\":\"stop\"," NO_OWNER
-			"\"owner\":\"short\",\"by\":\"\"," NUMBERS END,
+			"\"owner\":\"short\",\"by\":\"\",\"object\":\"\"," NUMBERS END,
 		  ERR_FORMAT, "lacks a member" },
 		{ BEGIN "\"event\":\"stop\"," NO_OWNER "\"owner\":\"" LONG_OWNER
-			"\",\"by\":\"\"," NUMBERS END,
+			"\",\"by\":\"\",\"object\":\"\"," NUMBERS END,
 		  ERR_FORMAT, "lacks a member" },
-		{ BEGIN "\"event\":\"stopped\"," HOST "\"by\":\"\"," NUMBERS END, ERR_FORMAT,
-		  "lacks a member" },
-		{ BEGIN "\"event\":\"stop\"," HOST "\"by\":\"A b\"," NUMBERS END, ERR_FORMAT,
-		  "lacks a member" },
-		{ BEGIN "\"event\":\"stop\"," HOST "\"by\":\"\",\"x\":1," NUMBERS END, ERR_FORMAT,
-		  "one valid encoding" },
+		{ BEGIN "\"event\":\"stopped\"," HOST "\"by\":\"\",\"object\":\"\"," NUMBERS END,
+		  ERR_FORMAT, "lacks a member" },
+		{ BEGIN "\"event\":\"stop\"," HOST "\"by\":\"A b\",\"object\":\"\"," NUMBERS END,
+		  ERR_FORMAT, "lacks a member" },
+		{ BEGIN "\"event\":\"stop\"," HOST
+			"\"by\":\"\",\"object\":\"\",\"x\":1," NUMBERS END,
+		  ERR_FORMAT, "one valid encoding" },
 		{ RECORD " ", ERR_FORMAT, "one valid encoding" },
 		{ RECORD "x", ERR_FORMAT, "not valid JSON" },
-		{ BEGIN HOST "\"event\":\"stop\",\"by\":\"\"," NUMBERS END, ERR_FORMAT,
-		  "one valid encoding" },
-		{ BEGIN "\"event\":\"stop\",\"event\":\"stop\"," HOST "\"by\":\"\"," NUMBERS END,
+		{ BEGIN HOST "\"event\":\"stop\",\"by\":\"\",\"object\":\"\"," NUMBERS END,
+		  ERR_FORMAT, "one valid encoding" },
+		{ BEGIN "\"event\":\"stop\",\"event\":\"stop\"," HOST
+			"\"by\":\"\",\"object\":\"\"," NUMBERS END,
 		  ERR_FORMAT, "twice" },
 	};
 	struct ledger_head c = { 0 }, h;

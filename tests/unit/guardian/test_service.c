@@ -145,6 +145,10 @@ static void test_refusals(void **state)
 		{ LINK_ADMINS, LINK_POST, PEER, "/v1/policy", "x", 403, "admin.unknown" },
 		{ LINK_ADMINS, LINK_POST, PEER, "/v1/admins", "x", 403, "admin.unknown" },
 		{ LINK_ADMINS, LINK_POST, PEER, "/v1/admins/remove", "x", 403, "admin.unknown" },
+		{ LINK_ADMINS, LINK_GET, ANNA, "/v1/hosts?", "", 400, "request.format" },
+		{ LINK_ADMINS, LINK_GET, ANNA, "/v1/hosts?after=", "", 400, "request.format" },
+		{ LINK_ADMINS, LINK_GET, ANNA, "/v1/hosts?after=A", "", 400, "request.format" },
+		{ LINK_ADMINS, LINK_GET, ANNA, "/v1/hosts?behind=a", "", 400, "request.format" },
 		{ LINK_ADMINS, LINK_POST, ANNA, "/v1/hosts/approve", "x", 400, "request.format" },
 		{ LINK_ADMINS, LINK_POST, ANNA, "/v1/hosts/approve",
 		  "{\"id\":\"" HOST_ID "\",\"fingerprint\":\"00\"}", 400, "request.format" },
@@ -416,6 +420,33 @@ static void test_judged(void **state)
 	assert_int_equal(r.status, 503);
 }
 
+static void test_hosts_come_in_pages(void **state)
+{
+	(void)state;
+	GOOD(store_begin(g.store, &f));
+	for (unsigned n = 1; n <= SERVICE_HOSTS + 3; n++) {
+		CLEANUP_STORE_HOST struct store_host h;
+		bed_host(&h, n);
+		snprintf(h.name, sizeof(h.name), "host-%04u", n);
+		GOOD(store_host_add(g.store, &h, &f));
+	}
+	GOOD(store_commit(g.store, &f));
+	assert_int_equal(ask(LINK_ADMINS, LINK_GET, RITA, "/v1/hosts", "", NOW), SERVICE_DONE);
+	const json_t *hosts = json_object_get(got, "hosts");
+	assert_int_equal(json_array_size(hosts), SERVICE_HOSTS);
+	assert_string_equal(json_string_value(json_object_get(
+				    json_array_get(hosts, SERVICE_HOSTS - 1), "name")),
+			    "host-0256");
+	assert_int_equal(ask(LINK_ADMINS, LINK_GET, RITA, "/v1/hosts?after=host-0256", "", NOW),
+			 SERVICE_DONE);
+	hosts = json_object_get(got, "hosts");
+	assert_int_equal(json_array_size(hosts), 3);
+	assert_int_equal(ask(LINK_ADMINS, LINK_GET, RITA, "/v1/hosts?after=zz", "", NOW),
+			 SERVICE_DONE);
+	assert_int_equal(json_array_size(json_object_get(got, "hosts")), 0);
+	assert_int_equal(status, 200);
+}
+
 static int done(void **state)
 {
 	json_decref(got);
@@ -427,6 +458,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_refusals, guardian_make, done),
+		cmocka_unit_test_setup_teardown(test_hosts_come_in_pages, guardian_make, done),
 		cmocka_unit_test_setup_teardown(test_a_host_without_a_tpm, guardian_make, done),
 		cmocka_unit_test_setup_teardown(test_what_admins_see, guardian_make, done),
 		cmocka_unit_test_setup_teardown(test_judged, guardian_make, done),

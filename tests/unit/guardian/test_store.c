@@ -215,7 +215,6 @@ static void test_a_host_is_itself_alone(void **state)
 
 	assert_non_null(strstr(raw("UPDATE hosts SET ak_pub = x'00' WHERE name = 'host-1'"),
 			       "change only when it is replaced"));
-	assert_non_null(strstr(raw("DELETE FROM hosts"), "never deleted"));
 	assert_non_null(strstr(raw("UPDATE hosts SET host_key = 'x', ak_pub = NULL WHERE "
 				   "name = 'host-1'"),
 			       "change only when it is replaced"));
@@ -236,6 +235,11 @@ static int count_hosts(const struct store_host *h, void *arg)
 {
 	assert_true(h->name[0] != 0);
 	return ++*(int *)arg == 3 ? -ECANCELED : 0;
+}
+
+static int add_name(const struct store_host *h, void *arg)
+{
+	return buf_addf(arg, "%s ", h->name);
 }
 
 static void test_states_of_a_host(void **state)
@@ -287,13 +291,19 @@ static void test_states_of_a_host(void **state)
 	assert_string_equal(got.decided_by, "");
 
 	int seen = 0;
-	GOOD(store_host_each(s, count_hosts, &seen, &f));
+	GOOD(store_host_each(s, "", 99, count_hosts, &seen, &f));
 	assert_int_equal(seen, 2);
 	bed_add(s, 3);
 	bed_add(s, 4);
 	seen = 0;
-	assert_int_equal(store_host_each(s, count_hosts, &seen, NULL), -ECANCELED);
+	assert_int_equal(store_host_each(s, "", 99, count_hosts, &seen, NULL), -ECANCELED);
 	assert_int_equal(seen, 3);
+	/* In pages, by name. */
+	CLEANUP_BUF struct buf names = BUF_INIT(256);
+	GOOD(store_host_each(s, "", 2, add_name, &names, &f));
+	GOOD(store_host_each(s, "host-2", 2, add_name, &names, &f));
+	GOOD(store_host_each(s, "host-4", 2, add_name, &names, &f));
+	assert_string_equal(buf_cstr(&names), "host-1 host-2 host-3 host-4 ");
 }
 
 static void test_pending_hosts_are_bounded(void **state)
@@ -310,8 +320,74 @@ static void test_pending_hosts_are_bounded(void **state)
 	CLEANUP_STORE_HOST struct store_host h;
 	bed_host(&h, STORE_PENDING_MAX);
 	REFUSED_TX(s, ERR_LIMIT, "wait for an admin", store_host_add(s, &h, &f));
+	/* Those without a TPM have room of their own. */
+	CLEANUP_STORE_HOST struct store_host keyed;
+	store_host_init(&keyed);
+	keyed.mode = STORE_MODE_HOSTKEY;
+	keyed.enrolled = NOW + 1;
+	memcpy(keyed.id, bed_id(5000), UUID_BYTES);
+	memcpy(keyed.tls_key, bed_id(5000), UUID_BYTES);
+	strcpy(keyed.name, "keyed");
+	GOOD(buf_addf(&keyed.host_key, "a key"));
+	GOOD_TX(s, store_host_add(s, &keyed, &f));
 	GOOD_TX(s, store_host_decide(s, bed_id(7), STORE_PENDING, STORE_REVOKED, NOW, "anna", &f));
 	GOOD_TX(s, store_host_add(s, &h, &f));
+
+	/* Nobody's word is no word: they are forgotten, and those that were decided on are not. */
+	CLEANUP_STORE_HOST struct store_host got;
+	store_host_init(&got);
+	GOOD_TX(s, store_host_prune(s, NOW - 1, &f));
+	GOOD(store_host_get(s, bed_id(8), &got, &f));
+	GOOD_TX(s, store_host_prune(s, NOW, &f));
+	REFUSED(-ENOENT, "", store_host_get(s, bed_id(8), &got, &f));
+	GOOD(store_host_get(s, bed_id(7), &got, &f));
+	GOOD(store_host_get(s, bed_id(5000), &got, &f));
+	assert_non_null(strstr(raw("DELETE FROM hosts WHERE state <> 'pending'"), "never deleted"));
+	bed_add(s, 8);
+	GOOD(store_check(s, &f));
+}
+
+/* One that was replaced, and had a VM: its row is needed. */
+static void test_a_pending_host_with_a_past_stays(void **state)
+{
+	(void)state;
+	struct store_vm v = { .held = 1, .token = 1, .expires = NOW };
+	CLEANUP_STORE struct store *s = bed_open();
+	CLEANUP_STORE_HOST struct store_host next, got;
+	store_host_init(&got);
+	bed_add(s, 1);
+	GOOD_TX(s, store_host_decide(s, bed_id(1), STORE_PENDING, STORE_APPROVED, NOW, "anna", &f));
+	memcpy(v.vm, VM, sizeof(VM));
+	memcpy(v.owner, OWNER, sizeof(OWNER));
+	memcpy(v.holder, bed_id(1), UUID_BYTES);
+	GOOD_TX(s, store_vm_put(s, &v, &f));
+	GOOD_TX(s,
+		store_host_decide(s, bed_id(1), STORE_APPROVED, STORE_REPLACING, NOW, "anna", &f));
+	bed_host(&next, 1);
+	GOOD_TX(s, store_host_add(s, &next, &f));
+	GOOD_TX(s, store_host_prune(s, NOW, &f));
+	GOOD(store_host_get(s, bed_id(1), &got, &f));
+	v.held = 0;
+	GOOD_TX(s, store_vm_put(s, &v, &f));
+	GOOD_TX(s, store_host_prune(s, NOW, &f));
+	REFUSED(-ENOENT, "", store_host_get(s, bed_id(1), &got, &f));
+}
+
+static void test_words_are_counted(void **state)
+{
+	(void)state;
+	const int64_t now = NOW - NOW % STORE_WORDS_SECONDS;
+	CLEANUP_STORE struct store *s = bed_open();
+	bed_add(s, 1);
+	bed_add(s, 2);
+	GOOD(store_begin(s, &f));
+	for (int i = 0; i < STORE_WORDS_PER_HOST; i++)
+		GOOD(store_word(s, bed_id(1), now + i % STORE_WORDS_SECONDS, &f));
+	GOOD(store_commit(s, &f));
+	REFUSED_TX(s, ERR_LIMIT, "wait a minute",
+		   store_word(s, bed_id(1), now + STORE_WORDS_SECONDS - 1, &f));
+	GOOD_TX(s, store_word(s, bed_id(2), now, &f));
+	GOOD_TX(s, store_word(s, bed_id(1), now + STORE_WORDS_SECONDS, &f));
 }
 
 static void test_a_nonce_counts_once(void **state)
@@ -321,43 +397,54 @@ static void test_a_nonce_counts_once(void **state)
 	CLEANUP_STORE struct store *s = bed_open();
 	bed_add(s, 1);
 	bed_add(s, 2);
-	GOOD_TX(s, store_nonce_use(s, nonce, bed_id(1), NOW, NOW + 60, &f));
-	REFUSED_TX(s, -EEXIST, "", store_nonce_use(s, nonce, bed_id(1), NOW, NOW + 60, &f));
-	REFUSED_TX(s, -EEXIST, "", store_nonce_use(s, nonce, bed_id(2), NOW, NOW + 60, &f));
+	GOOD_TX(s, store_nonce_use(s, STORE_NONCE_REQUEST, nonce, bed_id(1), NOW, NOW + 60, &f));
+	REFUSED_TX(s, -EEXIST, "",
+		   store_nonce_use(s, STORE_NONCE_REQUEST, nonce, bed_id(1), NOW, NOW + 60, &f));
+	REFUSED_TX(s, -EEXIST, "",
+		   store_nonce_use(s, STORE_NONCE_REQUEST, nonce, bed_id(2), NOW, NOW + 60, &f));
 	nonce[0]++;
 	REFUSED_TX(s, ERR_STATE, ON("FOREIGN KEY", "foreign key"),
-		   store_nonce_use(s, nonce, bed_id(3), NOW, NOW + 60, &f));
+		   store_nonce_use(s, STORE_NONCE_REQUEST, nonce, bed_id(3), NOW, NOW + 60, &f));
 	/* Forgotten ones cannot come back, even if the clock does. */
 	GOOD_TX(s, store_prune(s, NOW + 59, &f));
 	nonce[0] = 1;
-	REFUSED_TX(s, -EEXIST, "", store_nonce_use(s, nonce, bed_id(1), NOW, NOW + 60, &f));
+	REFUSED_TX(s, -EEXIST, "",
+		   store_nonce_use(s, STORE_NONCE_REQUEST, nonce, bed_id(1), NOW, NOW + 60, &f));
 	GOOD_TX(s, store_prune(s, NOW + 60, &f));
 	REFUSED_TX(s, ERR_STATE, "forgotten",
-		   store_nonce_use(s, nonce, bed_id(1), NOW, NOW + 60, &f));
+		   store_nonce_use(s, STORE_NONCE_REQUEST, nonce, bed_id(1), NOW, NOW + 60, &f));
 	GOOD_TX(s, store_prune(s, NOW, &f));
 	REFUSED_TX(s, ERR_STATE, "forgotten",
-		   store_nonce_use(s, nonce, bed_id(1), NOW, NOW + 60, &f));
+		   store_nonce_use(s, STORE_NONCE_REQUEST, nonce, bed_id(1), NOW, NOW + 60, &f));
 	/* A clock that was ahead for a moment does no harm that lasts. */
 	nonce[0] = 98;
-	GOOD_TX(s, store_nonce_use(s, nonce, bed_id(1), NOW, NOW + 61, &f));
+	GOOD_TX(s, store_nonce_use(s, STORE_NONCE_REQUEST, nonce, bed_id(1), NOW, NOW + 61, &f));
 	GOOD_TX(s, store_prune(s, NOW + 10 * 365 * 86400, &f));
 	REFUSED_TX(s, ERR_STATE, "forgotten",
-		   store_nonce_use(s, nonce, bed_id(1), NOW, NOW + 61, &f));
+		   store_nonce_use(s, STORE_NONCE_REQUEST, nonce, bed_id(1), NOW, NOW + 61, &f));
 	nonce[0] = 99;
-	GOOD_TX(s, store_nonce_use(s, nonce, bed_id(1), NOW, NOW + 62, &f));
+	GOOD_TX(s, store_nonce_use(s, STORE_NONCE_REQUEST, nonce, bed_id(1), NOW, NOW + 62, &f));
 	/* A host cannot fill the table, and does not take another's room. */
 	GOOD(store_begin(s, &f));
 	for (uint8_t i = 0; i < STORE_NONCES_PER_HOST; i++) {
 		nonce[0] = i;
-		GOOD(store_nonce_use(s, nonce, bed_id(1), NOW + 260, NOW + 320, &f));
+		GOOD(store_nonce_use(s, STORE_NONCE_REQUEST, nonce, bed_id(1), NOW + 260, NOW + 320,
+				     &f));
 	}
 	GOOD(store_commit(s, &f));
 	nonce[0] = 200;
 	REFUSED_TX(s, ERR_LIMIT, "wait a minute",
-		   store_nonce_use(s, nonce, bed_id(1), NOW + 260, NOW + 320, &f));
-	GOOD_TX(s, store_nonce_use(s, nonce, bed_id(2), NOW + 260, NOW + 320, &f));
+		   store_nonce_use(s, STORE_NONCE_REQUEST, nonce, bed_id(1), NOW + 260, NOW + 320,
+				   &f));
+	GOOD_TX(s, store_nonce_use(s, STORE_NONCE_REQUEST, nonce, bed_id(2), NOW + 260, NOW + 320,
+				   &f));
+	/* Nor does what it asks take the room of what it answers. */
+	nonce[0] = 202;
+	GOOD_TX(s, store_nonce_use(s, STORE_NONCE_CHALLENGE, nonce, bed_id(1), NOW + 260, NOW + 320,
+				   &f));
 	nonce[0] = 201;
-	GOOD_TX(s, store_nonce_use(s, nonce, bed_id(1), NOW + 320, NOW + 380, &f));
+	GOOD_TX(s, store_nonce_use(s, STORE_NONCE_REQUEST, nonce, bed_id(1), NOW + 320, NOW + 380,
+				   &f));
 }
 
 static void test_policies_only_go_forward(void **state)
@@ -630,6 +717,8 @@ int main(void)
 		TEST(test_a_host_is_itself_alone),
 		TEST(test_states_of_a_host),
 		TEST(test_pending_hosts_are_bounded),
+		TEST(test_a_pending_host_with_a_past_stays),
+		TEST(test_words_are_counted),
 		TEST(test_a_nonce_counts_once),
 		TEST(test_policies_only_go_forward),
 		TEST(test_admins),

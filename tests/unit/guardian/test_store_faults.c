@@ -83,7 +83,8 @@ static int use_nonces(void)
 		STORE_DECISION(d, s);
 		int rc = store_begin(d, &f);
 		if (rc >= 0)
-			rc = store_nonce_use(d, nonce, bed_id(1), NOW, NOW + 60, &f);
+			rc = store_nonce_use(d, STORE_NONCE_CHALLENGE, nonce, bed_id(1), NOW,
+					     NOW + 60, &f);
 		if (rc >= 0)
 			rc = store_commit(d, &f);
 		if (rc == 0)
