@@ -122,7 +122,8 @@ static void stop(struct simhost *h, struct vm *v, int64_t token, int64_t version
 		if (i)
 			nap(200);
 		rc = simhost_stop(h, &v->v, token, version, &why);
-		/* Lost by an earlier try, or by a node that was itself not told that it was done. */
+		/* Lost by an earlier try, or by a node that was itself not told that it was done.
+		 */
 		known = rc >= 0 || strcmp(why.id, "lease.lost") == 0;
 		if (rc == ERR_POLICY && strncmp(why.id, "guardian.", 9) != 0)
 			break;
@@ -264,8 +265,9 @@ static void begin(void)
 		   *admin_path = strsep(&rest, " ");
 	if (!rest || client_urls_parse(at_hosts, &urls, &f) < 0 ||
 	    client_urls_parse(at_admins, &admins, &f) < 0 ||
-	    jwk_read_file(admin_path, 1, &key, &f) < 0 || jwk_read_file(rest, 0, &release, &f) < 0 ||
-	    jwk_new(&owner, &f) < 0 || client_open(&admins, key, deadline_ms, &admin, &f) < 0)
+	    jwk_read_file(admin_path, 1, &key, &f) < 0 ||
+	    jwk_read_file(rest, 0, &release, &f) < 0 || jwk_new(&owner, &f) < 0 ||
+	    client_open(&admins, key, deadline_ms, &admin, &f) < 0)
 		fail_msg("%s", f.text);
 	other_way.n = urls.n;
 	for (size_t i = 0; i < urls.n; i++)
