@@ -147,6 +147,10 @@ int strict_b64_buf(const char *text, size_t n, struct buf *out)
 	size_t bytes = decoded_bytes(n);
 	if (bytes == SIZE_MAX)
 		return ERR_FORMAT;
+	/* Before its size counts. */
+	for (size_t i = 0; i < n; i++)
+		if (sextet(text[i]) < 0)
+			return ERR_FORMAT;
 	int rc = buf_reserve(out, bytes);
 	if (rc < 0)
 		return rc;

@@ -27,6 +27,7 @@
 
 #define THREADS_MAX 64
 #define STOP_TRIES  40
+#define IN_VAIN_MS  1500 /* whoever finds no guardian does not try again at once */
 #define EVENTS	    150
 #define IMA_ENTRIES 500
 
@@ -173,7 +174,8 @@ static int release(struct simhost *h, struct vm *v, json_t *requests, struct sim
 	return rc;
 }
 
-static void start(unsigned n, struct simhost *h, struct vm *v, unsigned for_ms)
+/* 1 if no guardian could serve. */
+static int start(unsigned n, struct simhost *h, struct vm *v, unsigned for_ms)
 {
 	struct said why = { 0 };
 	struct simgrant grant = { 0 };
@@ -194,6 +196,7 @@ static void start(unsigned n, struct simhost *h, struct vm *v, unsigned for_ms)
 	if (rc >= 0)
 		live(h, v, &grant, for_ms);
 	simhost_leave(h);
+	return rc < 0 && (!why.id[0] || strncmp(why.id, "guardian.", 9) == 0);
 }
 
 static void *run(void *arg)
@@ -209,11 +212,11 @@ static void *run(void *arg)
 		pthread_mutex_unlock(&lock);
 		if (n >= n_starts)
 			return NULL;
-		start(n, &hosts[host], &vms[vm], for_ms);
+		int in_vain = start(n, &hosts[host], &vms[vm], for_ms);
 		pthread_mutex_lock(&lock);
 		busy[host] = 0;
 		pthread_mutex_unlock(&lock);
-		nap(then_ms);
+		nap(then_ms + (in_vain ? IN_VAIN_MS : 0));
 	}
 }
 
