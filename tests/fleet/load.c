@@ -243,8 +243,8 @@ static void obey(char *line)
 		make_vms(number(a[1]));
 		all_do(release_one, number(a[1]), number(a[2]));
 	} else if (strcmp(what, "handshakes") == 0 && n == 5) {
-		printf("{\"rate\":%.1f}\n", crowd_handshakes(number(a[1]), a[2], number(a[3]),
-							     strtod(a[4], NULL)));
+		printf("{\"rate\":%.1f}\n",
+		       crowd_handshakes(number(a[1]), a[2], number(a[3]), strtod(a[4], NULL)));
 	} else if (strcmp(what, "crowd") == 0 && n == 3) {
 		crowd_leave();
 		if (number(a[1]) + number(a[2]) > 0)

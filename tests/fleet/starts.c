@@ -27,6 +27,7 @@
 
 #define THREADS_MAX 64
 #define STOP_TRIES  40
+#define IN_VAIN_MS  1500 /* whoever finds no guardian does not try again at once */
 #define EVENTS	    150
 #define IMA_ENTRIES 500
 
@@ -122,7 +123,8 @@ static void stop(struct simhost *h, struct vm *v, int64_t token, int64_t version
 		if (i)
 			nap(200);
 		rc = simhost_stop(h, &v->v, token, version, &why);
-		/* Lost by an earlier try, or by a node that was itself not told that it was done. */
+		/* Lost by an earlier try, or by a node that was itself not told that it was done.
+		 */
 		known = rc >= 0 || strcmp(why.id, "lease.lost") == 0;
 		if (rc == ERR_POLICY && strncmp(why.id, "guardian.", 9) != 0)
 			break;
@@ -172,7 +174,8 @@ static int release(struct simhost *h, struct vm *v, json_t *requests, struct sim
 	return rc;
 }
 
-static void start(unsigned n, struct simhost *h, struct vm *v, unsigned for_ms)
+/* 1 if no guardian could serve. */
+static int start(unsigned n, struct simhost *h, struct vm *v, unsigned for_ms)
 {
 	struct said why = { 0 };
 	struct simgrant grant = { 0 };
@@ -193,6 +196,7 @@ static void start(unsigned n, struct simhost *h, struct vm *v, unsigned for_ms)
 	if (rc >= 0)
 		live(h, v, &grant, for_ms);
 	simhost_leave(h);
+	return rc < 0 && (!why.id[0] || strncmp(why.id, "guardian.", 9) == 0);
 }
 
 static void *run(void *arg)
@@ -208,11 +212,11 @@ static void *run(void *arg)
 		pthread_mutex_unlock(&lock);
 		if (n >= n_starts)
 			return NULL;
-		start(n, &hosts[host], &vms[vm], for_ms);
+		int in_vain = start(n, &hosts[host], &vms[vm], for_ms);
 		pthread_mutex_lock(&lock);
 		busy[host] = 0;
 		pthread_mutex_unlock(&lock);
-		nap(then_ms);
+		nap(then_ms + (in_vain ? IN_VAIN_MS : 0));
 	}
 }
 
@@ -264,8 +268,9 @@ static void begin(void)
 		   *admin_path = strsep(&rest, " ");
 	if (!rest || client_urls_parse(at_hosts, &urls, &f) < 0 ||
 	    client_urls_parse(at_admins, &admins, &f) < 0 ||
-	    jwk_read_file(admin_path, 1, &key, &f) < 0 || jwk_read_file(rest, 0, &release, &f) < 0 ||
-	    jwk_new(&owner, &f) < 0 || client_open(&admins, key, deadline_ms, &admin, &f) < 0)
+	    jwk_read_file(admin_path, 1, &key, &f) < 0 ||
+	    jwk_read_file(rest, 0, &release, &f) < 0 || jwk_new(&owner, &f) < 0 ||
+	    client_open(&admins, key, deadline_ms, &admin, &f) < 0)
 		fail_msg("%s", f.text);
 	other_way.n = urls.n;
 	for (size_t i = 0; i < urls.n; i++)

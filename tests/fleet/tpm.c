@@ -139,8 +139,8 @@ static int decrypt(const uint8_t key[static 16], const uint8_t *in, int n, uint8
 		       : -1;
 }
 
-int simtpm_activate(const struct simtpm *t, const struct buf *id_object, const struct buf *encrypted,
-		    uint8_t secret[static CREDENTIAL_SECRET_BYTES])
+int simtpm_activate(const struct simtpm *t, const struct buf *id_object,
+		    const struct buf *encrypted, uint8_t secret[static CREDENTIAL_SECRET_BYTES])
 {
 	enum { COORD = RAWKEY_P256_BYTES, SEED = 32, IDENTITY = 2 + CREDENTIAL_SECRET_BYTES };
 	static const struct hash_part NONE = { NULL, 0 };

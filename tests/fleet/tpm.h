@@ -31,8 +31,8 @@ void simtpm_make(struct simtpm *t, const struct maker *m, const struct pcrs *boo
 void simtpm_done(struct simtpm *t);
 
 /* TPM2_ActivateCredential: 0, or -1 for what no TPM2_MakeCredential made for this EK and AK. */
-int simtpm_activate(const struct simtpm *t, const struct buf *id_object, const struct buf *encrypted,
-		    uint8_t secret[static CREDENTIAL_SECRET_BYTES]);
+int simtpm_activate(const struct simtpm *t, const struct buf *id_object,
+		    const struct buf *encrypted, uint8_t secret[static CREDENTIAL_SECRET_BYTES]);
 
 /* Quote and creation certificate for C by host ID, which booted as BOOT says, into an empty OUT. */
 void simtpm_prove(const struct simtpm *t, const struct host *boot, const struct challenge *c,

@@ -118,6 +118,30 @@ static void test_base64url_round_trips(void **state)
 	assert_int_equal(strict_b64_buf("QU!D", 4, &small), ERR_FORMAT);
 }
 
+/* Each character at each place of four; nothing but the alphabet is taken. */
+static void test_base64_alphabet(void **state)
+{
+	static const char ALPHABET[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				       "0123456789-_";
+	uint8_t out[3];
+	(void)state;
+	for (int place = 0; place < 4; place++) {
+		for (int c = 0; c < 256; c++) {
+			char text[] = "AAAA";
+			const char *at = c ? strchr(ALPHABET, c) : NULL;
+			text[place] = (char)c;
+			assert_int_equal(strict_b64(text, 4, out, 3), at ? 0 : ERR_FORMAT);
+			if (at)
+				assert_int_equal(out[0] << 16 | out[1] << 8 | out[2],
+						 (at - ALPHABET) << (18 - 6 * place));
+		}
+	}
+	assert_int_equal(strict_b64("AAAAA", 5, out, 3), ERR_FORMAT);
+	assert_int_equal(strict_b64("AAB", 3, out, 2), ERR_FORMAT);
+	assert_int_equal(strict_b64("AB", 2, out, 1), ERR_FORMAT);
+	assert_int_equal(strict_b64("AAAA", 4, out, 2), ERR_FORMAT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -128,6 +152,7 @@ int main(void)
 		cmocka_unit_test(test_members_are_exactly_the_named),
 		cmocka_unit_test(test_base64url_has_one_spelling),
 		cmocka_unit_test(test_base64url_round_trips),
+		cmocka_unit_test(test_base64_alphabet),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
