@@ -86,7 +86,6 @@ done
 check 'a guardian is made' "$guardian" init --state "$work/state" --admin admin.pub
 pin=$("$shieldvm" key show state/tls.jwk.pub 2>&1 >/dev/null | grep -oE '[A-Za-z0-9_-]{43}')
 first=https://127.0.0.1:8787#$pin
-second=https://127.0.0.1:8797#$pin
 nobody=https://127.0.0.1:8700#$pin
 admins_url=https://127.0.0.1:8788#$pin
 boot alpha
