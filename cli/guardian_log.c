@@ -10,10 +10,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "attest/remote.h"
 #include "base/fd.h"
 #include "cli/cli.h"
 #include "cli/options.h"
-#include "attest/remote.h"
 #include "crypto/strict.h"
 #include "guardian/ledger.h"
 
