@@ -12,8 +12,10 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "attest/conf.h"
 #include "attest/drill.h"
 #include "base/fd.h"
+#include "base/paths.h"
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "cli/outfile.h"
@@ -277,7 +279,13 @@ int cmd_attest(int argc, char **argv, struct fault *f)
 	struct findings *findings = calloc(1, sizeof(*findings));
 	if (!findings)
 		return fault_set(f, -ENOMEM, "%s", err_text(-ENOMEM));
-	rc = guardian_policy_read(o.policy, o.policy != NULL, &policy, &name, f);
+	CLEANUP_CONF struct conf conf = { 0 };
+	rc = conf_read(PATH_ATTEST, &conf, f);
+	o.tcti = o.tcti ? o.tcti : conf.tcti;
+	o.eventlog = o.eventlog ? o.eventlog : conf.eventlog;
+	o.ima = o.ima ? o.ima : conf.ima;
+	if (rc >= 0)
+		rc = guardian_policy_read(o.policy, o.policy != NULL, &policy, &name, f);
 	if (rc >= 0)
 		rc = attest_all(&o, policy, findings, f);
 	if (rc >= 0)

@@ -13,10 +13,10 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "attest/remote.h"
 #include "base/fd.h"
 #include "cli/cli.h"
 #include "cli/options.h"
-#include "attest/remote.h"
 #include "crypto/strict.h"
 #include "guardian/ledger.h"
 

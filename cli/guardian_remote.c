@@ -7,11 +7,11 @@
 #include <string.h>
 
 #include "attest/form.h"
+#include "attest/remote.h"
 #include "cli/attest.h"
 #include "cli/cli.h"
 #include "cli/lint.h"
 #include "cli/options.h"
-#include "attest/remote.h"
 #include "crypto/strict.h"
 #include "guardian/store.h"
 

@@ -188,7 +188,7 @@ static const struct command {
 	  "  --guardian URL, --admin KEY  as for guardian host\n" },
 	{ "host", "enrol", cmd_host_enrol,
 	  "usage: shieldvm host enrol --guardian URL[,URL...] [--name NAME] [--tcti TCTI]\n"
-	  "                           [--host-key-only]\n"
+	  "                           [--eventlog FILE] [--ima FILE] [--host-key-only]\n"
 	  "\n"
 	  "Makes this host known to a guardian, as root, with its TPM and its host key, and prints "
 	  "the\n"
@@ -201,7 +201,9 @@ static const struct command {
 	  "  --name NAME      what admins see it as (a-z, 0-9, . and -), instead of the machine's "
 	  "name\n"
 	  "  --tcti TCTI      this TPM, instead of device:/dev/tpmrm0\n"
-	  "  --host-key-only  without a TPM: a weaker word, which VMs' owners may decline\n" },
+	  "  --eventlog FILE, --ima FILE  these logs, instead of the kernel's; whole paths\n"
+	  "  --host-key-only  without a TPM: a weaker word, which VMs' owners may decline\n"
+	  "How this host attests is kept in /etc/shieldvm/attest.json, for later.\n" },
 	{ "host", "init", cmd_host_init,
 	  "usage: shieldvm host init\n"
 	  "\n"

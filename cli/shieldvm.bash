@@ -61,7 +61,7 @@ _shieldvm() {
 			key/rewrap) words='--owner --add-host --remove-host --add-guardian --remove-guardian --assurance
 				--offline-starts --new-tpm --allow --forbid -o --help' ;;
 			key/ticket) words='--owner --restore --restores --takeback --help' ;;
-			host/enrol) words='--guardian --name --tcti --host-key-only --help' ;;
+			host/enrol) words='--guardian --name --tcti --eventlog --ima --host-key-only --help' ;;
 			host/ticket) words='--remove --help' ;;
 			host/* | key/*) words=--help ;;
 			lint/*) words='--level --allow --json --argv --rules --help' ;;

@@ -22,17 +22,7 @@
 
 #define ENROL_SECONDS 120
 
-/* What a host says of itself.  All of it belongs to the caller. */
-struct enrolment {
-	uint8_t id[UUID_BYTES];
-	const char *name;
-	struct blob ek_pub, ak_pub;    /* TPMT_PUBLIC */
-	struct blob ek_cert;	       /* DER */
-	const struct hash_part *chain; /* intermediates, DER; only for enrol_begin() */
-	size_t n_chain;
-	const struct jwk *host_key;		  /* public; instead of all that, without a TPM */
-	uint8_t tls_key[STORE_FINGERPRINT_BYTES]; /* of the client certificate, by the transport */
-};
+_Static_assert(STATEMENT_PRINT_BYTES == STORE_FINGERPRINT_BYTES, "one size of fingerprints");
 
 /* What the host brings back with its answer. */
 struct enrol_ticket {

@@ -54,7 +54,7 @@ tends() {
 lives() {
 	mkdir -p "$1/run/$vm" "$1/var/$vm"
 	exec 9>"$1/run/$vm/lock"
-	flock 9
+	flock -w 5 9 || fail "line ${BASH_LINENO[0]}: somebody has the lock"
 }
 ends() { exec 9>&-; }
 # state NAME VERSION: of the VM's vTPM there.
@@ -86,7 +86,6 @@ done
 check 'a guardian is made' "$guardian" init --state "$work/state" --admin admin.pub
 pin=$("$shieldvm" key show state/tls.jwk.pub 2>&1 >/dev/null | grep -oE '[A-Za-z0-9_-]{43}')
 first=https://127.0.0.1:8787#$pin
-second=https://127.0.0.1:8797#$pin
 nobody=https://127.0.0.1:8700#$pin
 admins_url=https://127.0.0.1:8788#$pin
 boot alpha
@@ -130,10 +129,120 @@ tends alpha 0 ''
 no_note alpha
 asks beta 1 'vm.version' protector 6
 lives beta
+state beta 7
 asks beta 0 'key ok token' protector 7
 ends
 tends beta 0 ''
 no_note beta
+
+# --- a migration: the lease follows the VM ---
+
+lives alpha
+state alpha 7
+asks alpha 0 'key ok token' protector 7
+state alpha 8
+tends alpha 0 ''
+held=$(note alpha .token)
+asks beta 1 'lease.held' protector 8
+rm "beta/var/$vm/tpm2.state"
+asks beta 0 "key ok token $held expires 0" protector 0 1
+noted beta .state incoming
+noted beta .expires 0
+# Its worker there is the one that lives now; at first it has no state, then one that is still alpha's.
+ends
+lives beta
+tends beta 0 ''
+noted beta .state incoming
+state beta 8
+touch "beta/var/$vm/tpm2.state.moved"
+tends beta 0 ''
+noted beta .state incoming
+touch "alpha/var/$vm/tpm2.state.moved"
+rm "beta/var/$vm/tpm2.state.moved"
+state beta 9
+tends beta 0 ''
+noted beta .state held
+check 'the lease has another token' test "$(note beta .token)" -gt "$held"
+# The old host tells nothing of what is not its own any more.
+tends alpha 0 ''
+no_note alpha
+asks alpha 1 'lease.held' protector 9
+tends beta 0 ''
+noted beta .state held
+# Taken over behind its back: said once, and the VM goes on; at its end the note goes.
+token=$(note beta .token)
+jq -c ".token = $held" "beta/var/leases/$vm.json" >changed && cp changed "beta/var/leases/$vm.json"
+tends beta 3 'lease.lost'
+noted beta .token "$held"
+jq -c ".token = $token" "beta/var/leases/$vm.json" >changed && cp changed "beta/var/leases/$vm.json"
+ends
+tends beta 0 ''
+no_note beta
+# One that never came.
+rm -f alpha/var/"$vm"/*
+asks alpha 0 'key ok' protector 0 1
+noted alpha .state incoming
+tends alpha 0 ''
+no_note alpha
+
+# --- guardians that cannot be reached ---
+
+"$ask_key" make "$vm" owner tpm 0 admin.pub "$nobody" state/release.jwk.pub "$first" >next || fail 'no protector'
+"$ask_key" make "$vm" owner tpm 2 state/release.jwk.pub "$nobody,$first" >offline || fail 'no protector'
+state alpha 9
+lives alpha
+asks alpha 0 'by https://127.0.0.1:8787' next 9
+asks alpha 0 'left 0 by https://127.0.0.1:8787' offline 9
+check 'there is a sealed copy' jq -e '.left == 2' "alpha/var/leases/$vm.copy"
+stop_guardian one
+asks alpha 1 'guardian.unreachable: ' protector 9
+grep -q 'https://127.0.0.1:8787: ' out || fail "no address: $(cat out)"
+# Two starts, and not with another protector, nor of a VM that comes, nor without the lease.
+"$ask_key" make "$vm" owner tpm 2 state/release.jwk.pub "$first" >other || fail 'no protector'
+asks alpha 1 'another protector' other 9
+asks alpha 1 'comes from another host' offline 0 1
+check 'the count stays' jq -e '.left == 2' "alpha/var/leases/$vm.copy"
+asks alpha 0 'key ok' offline 9
+grep -q 'left 1 by -' out || fail "not offline: $(cat out)"
+mv "alpha/var/leases/$vm.json" kept.json
+asks alpha 1 "has not got the VM's lease" offline 9
+mv kept.json "alpha/var/leases/$vm.json"
+# The daemon has nobody to tell, and keeps what it knows; a stop that was not heard keeps the copy.
+tends alpha 3 'no guardian answers'
+ends
+tends alpha 3 'no guardian answers'
+noted alpha .state held
+lives alpha
+asks alpha 0 'left 0 by -' offline 9
+asks alpha 1 'no start from the sealed copy' offline 9
+ends
+# Another state of the TPM, and another life of it, open nothing; a count that is lowered stays so.
+for change in other reset; do
+	run_guardian one state 8787
+	lives alpha
+	asks alpha 0 'left 0 by https' offline 9
+	stop_guardian one
+	case $change in
+	other) TPM2TOOLS_TCTI=swtpm:path=$work/alpha.sock tpm2_pcrextend "7:sha256=$(printf '%064d' 7)" ;;
+	reset) boot alpha 9>&- ;;
+	esac
+	asks alpha 1 'and offline: ' offline 9
+	check 'the count went down' jq -e '.left == 1' "alpha/var/leases/$vm.copy"
+	ends
+	boot alpha
+done
+# A refusal is no matter for a copy.
+run_guardian one state 8787
+admin host revoke "$(id_of alpha)"
+lives alpha
+asks alpha 1 'host.revoked: ' offline 9
+check 'the count stays' jq -e '.left == 1' "alpha/var/leases/$vm.copy"
+ends
+tends alpha 3 'host.revoked'
+no_note alpha
+echo '{' >"alpha/var/leases/$vm.json"
+tends alpha 3 "$vm"
+check 'what cannot be read stays' test -e "alpha/var/leases/$vm.json"
 
 # --- a guardian that lies, to a host without a TPM ---
 
