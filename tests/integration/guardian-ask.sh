@@ -185,6 +185,16 @@ noted alpha .state incoming
 tends alpha 0 ''
 no_note alpha
 
+# The daemon as it runs: a stop is told at once, and a signal ends it in order.
+state alpha 9
+lives alpha
+asks alpha 0 'key ok' protector 9
+ends
+on alpha timeout --preserve-status -s TERM 6 "$attestd" 2>err || fail "attestd ends with $?: $(cat err)"
+checks=$((checks + 1))
+grep -q 'ends: signal 15' err || fail "attestd ends in no order: $(cat err)"
+no_note alpha
+
 # --- guardians that cannot be reached ---
 
 "$ask_key" make "$vm" owner tpm 0 admin.pub "$nobody" state/release.jwk.pub "$first" >next || fail 'no protector'
