@@ -74,7 +74,8 @@ const char STORE_SCHEMA_POSTGRES[] =
 	"  ak_pub IS NULL AND host_key IS NOT NULL)),"
 	" CHECK (state = 'pending' OR (decided IS NOT NULL AND decided_by IS NOT NULL)),"
 	" CHECK ((reset_count IS NULL) = (restart_count IS NULL)));"
-	REFUSE("hosts_kept", "DELETE ON hosts", "WHEN (OLD.state <> 'pending')", "hosts are revoked, never deleted")
+	REFUSE("hosts_kept", "DELETE ON hosts", "WHEN (OLD.state <> 'pending')",
+	       "hosts are revoked, never deleted")
 	REFUSE("hosts_id", "UPDATE ON hosts", "WHEN (NEW.id <> OLD.id)",
 	       "the id of a host never changes")
 	REFUSE("hosts_keys", "UPDATE ON hosts",

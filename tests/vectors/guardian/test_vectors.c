@@ -64,6 +64,7 @@ static int look(const struct ledger_record *r, void *arg)
 	assert_int_equal(r->host[1], 0x11);
 	assert_int_equal(strlen(r->owner), 43);
 	assert_string_equal(r->by, n == 1 ? "anna" : "");
+	assert_string_equal(r->object, n == 1 ? "host.1:2" : "");
 	assert_int_equal(r->token, n == 2 ? 2 : 1);
 	assert_int_equal(r->version, 9);
 	assert_int_equal(r->generation, 256);
