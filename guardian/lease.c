@@ -464,7 +464,8 @@ int lease_stop(const struct guardian *g, const uint8_t host[static UUID_BYTES],
 		rc = get_held(g, host, vm, token, &v, why);
 	if (rc >= 0)
 		rc = count_word(g, host, now, why);
-	if (rc >= 0)
+	/* State that was set back after the VM had stopped is the next start's concern. */
+	if (rc >= 0 && version > v.version)
 		rc = note_version(&v, version, why);
 	return rc < 0 ? rc : let_go(g, &v, LEDGER_STOP, "", now, why);
 }

@@ -97,7 +97,8 @@ int lease_report(const struct guardian *g, const uint8_t host[static UUID_BYTES]
 		 const uint8_t vm[static UUID_BYTES], int64_t token, int64_t version, int64_t now,
 		 int64_t *expires, struct refusal *why) MUST_CHECK;
 
-/* The VM has stopped, with this version.  As lease_report(). */
+/* The VM has stopped, with this version; a lower one than was reported changes nothing but that.
+ * As lease_report(), but for that. */
 int lease_stop(const struct guardian *g, const uint8_t host[static UUID_BYTES],
 	       const uint8_t vm[static UUID_BYTES], int64_t token, int64_t version, int64_t now,
 	       struct refusal *why) MUST_CHECK;

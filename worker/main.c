@@ -308,8 +308,11 @@ static int open_vtpm(struct order *order, struct places *places, const struct vm
 	if (rc < 0)
 		return fault_set(f, rc, "Landlock: %s", err_text(rc));
 	rc = vtpm_new(&config, &w->vtpm, f);
-	if (rc < 0 || store_exists(w->store) || order->comes)
+	if (rc < 0 || order->comes)
 		return rc;
+	/* Started by its owner's ticket: it counts as new from here on, whatever becomes of it. */
+	if (store_exists(w->store))
+		return store_renew(w->store, f);
 	rc = provision_eks(w->vtpm, order_sign, order, f);
 	if (rc < 0)
 		return fault_wrap(f, rc, "the new vTPM gets no endorsement keys");

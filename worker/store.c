@@ -283,6 +283,15 @@ int store_save_same(struct store *s, const uint8_t *state, size_t n, struct faul
 	return version ? save_as(s, version, state, n, f) : store_save(s, state, n, f);
 }
 
+int store_renew(struct store *s, struct fault *f)
+{
+	CLEANUP_BUF struct buf state = BUF_INIT(SEAL_PLAINTEXT_MAX);
+	if (s->current < 0 || store_version(s) >= s->highest)
+		return 0;
+	int rc = store_load(s, &state, f);
+	return rc < 0 ? rc : store_save(s, state.data, state.len, f);
+}
+
 /* ---- Moving --------------------------------------------------------------------------------- */
 
 /*

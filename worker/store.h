@@ -89,6 +89,13 @@ uint64_t store_version(const struct store *s);
 /* States from here on get versions above FLOOR, and above their own so far. */
 void store_raise(struct store *s, uint64_t floor);
 
+/*
+ * Store the state that there is once more, under the next version, if its own is not above the
+ * floor: the versions up to there have been told, and whoever tells this one's would be taken for
+ * older than he is.  Errors of store_load() and store_save().
+ */
+int store_renew(struct store *s, struct fault *f) MUST_CHECK;
+
 /* Append the current state's plaintext to OUT; -ENOENT if there is none, errors of seal_open(),
  * -errno. */
 int store_load(struct store *s, struct buf *out, struct fault *f) MUST_CHECK;

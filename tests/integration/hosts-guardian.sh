@@ -103,9 +103,8 @@ starts b "with its owner's ticket"
 logged restore 1
 admin host revoke "$(host_id b)" >/dev/null
 check 'a VM that runs on a revoked host goes on' runs_on b shielded
-on b virsh destroy shielded
+stops b
 refuses b 'host\.revoked'
-check "the host's word that it has stopped counts no more" on b grep -q '"state":"held"' $lease
 
 # --- without a guardian ---------------------------------------------------------------------------
 

@@ -163,6 +163,29 @@ static void test_same(void **state)
 	store_free(s);
 }
 
+/* What an owner's ticket started is not older than what was told before. */
+static void test_renewed(void **state)
+{
+	(void)state;
+	struct store *s = open_store();
+	assert_int_equal(store_renew(s, NULL), 0);
+	assert_false(store_exists(s));
+	save(s, "one", 1);
+	assert_int_equal(store_renew(s, NULL), 0);
+	assert_int_equal(store_version(s), 1);
+	store_raise(s, 7);
+	assert_int_equal(store_renew(s, NULL), 0);
+	assert_int_equal(store_version(s), 8);
+	assert_int_equal(seen(), 8);
+	assert_int_equal(store_renew(s, NULL), 0);
+	assert_int_equal(store_version(s), 8);
+	assert_holds(s, "one");
+	store_free(s);
+	s = open_store();
+	assert_holds(s, "one");
+	store_free(s);
+}
+
 /* A version that something was stored under, or tried to be, is nobody else's. */
 static void test_failure_uses_up(void **state)
 {
@@ -474,6 +497,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_grows, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_same, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_renewed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_failure_uses_up, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_from_before_heads, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_heads_of_others, set_up, tear_down),
