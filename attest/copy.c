@@ -160,11 +160,9 @@ int copy_write(int dir, const struct copy *c, struct fault *f)
 	return store(dir, c, c->left, f);
 }
 
-int copy_spend(int dir, const uint8_t vm[static UUID_BYTES], const char *protector, size_t n,
-	       struct copy *out, struct fault *f)
+int copy_read(int dir, const uint8_t vm[static UUID_BYTES], struct copy *out, struct fault *f)
 {
 	char name[NAME_SIZE];
-	uint8_t hash[SIGN_SHA256_BYTES];
 	struct fault why = { 0 };
 	CLEANUP_BUF struct buf text = BUF_INIT(COPY_TEXT_MAX);
 	CLEANUP_COPY struct copy c;
@@ -173,12 +171,28 @@ int copy_spend(int dir, const uint8_t vm[static UUID_BYTES], const char *protect
 	int rc = fd_read_file(dir, name, &text, &why);
 	if (rc >= 0)
 		rc = parse(&text, vm, &c, &why);
-	if (rc >= 0)
-		rc = sign_sha256(protector, n, hash);
 	if (rc < 0)
 		return rc == -ENOENT ? fault_set(f, rc, "there is no sealed copy of its key")
 				     : fault_set(f, rc, "%s: %s", name,
 						 why.text[0] ? why.text : err_text(rc));
+	copy_done(out);
+	*out = c;
+	copy_init(&c);
+	return 0;
+}
+
+int copy_spend(int dir, const uint8_t vm[static UUID_BYTES], const char *protector, size_t n,
+	       struct copy *out, struct fault *f)
+{
+	uint8_t hash[SIGN_SHA256_BYTES];
+	CLEANUP_COPY struct copy c;
+	copy_init(&c);
+	int rc = copy_read(dir, vm, &c, f);
+	if (rc < 0)
+		return rc;
+	rc = sign_sha256(protector, n, hash);
+	if (rc < 0)
+		return fault_set(f, rc, "the protector: %s", err_text(rc));
 	if (memcmp(hash, c.protector, sizeof(hash)) != 0)
 		return fault_set(f, ERR_POLICY,
 				 "the sealed copy of its key is for another protector of the VM");

@@ -36,6 +36,11 @@ void copy_done(struct copy *c);
 /* Write C in place of what is there, durably.  ERR_LIMIT, -errno. */
 int copy_write(int dir, const struct copy *c, struct fault *f) MUST_CHECK;
 
+/* Read VM's copy into an initialised OUT, for somebody who only looks.  -ENOENT if there is none;
+ * ERR_FORMAT, ERR_VERSION, -errno. */
+int copy_read(int dir, const uint8_t vm[static UUID_BYTES], struct copy *out,
+	      struct fault *f) MUST_CHECK;
+
 /*
  * Take one start off VM's copy, durably, and only then read it into an initialised OUT, whose
  * `left` is what remains.  PROTECTOR is the text of today's.  -ENOENT if there is no copy,

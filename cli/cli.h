@@ -25,6 +25,7 @@ int cmd_guardian_policy(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_host_enrol(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_host_init(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_host_show(int argc, char **argv, struct fault *f) MUST_CHECK;
+int cmd_host_leases(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_host_ticket(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_key_new(int argc, char **argv, struct fault *f) MUST_CHECK;
 int cmd_key_show(int argc, char **argv, struct fault *f) MUST_CHECK;

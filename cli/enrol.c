@@ -168,7 +168,8 @@ int cmd_host_enrol(int argc, char **argv, struct fault *f)
 	       uuid, e.name, text);
 	fprintf(stderr,
 		"It waits for approval. Have an admin compare the fingerprint and run, with his own"
-		" options:\n  shieldvm guardian host approve %s %s\n",
+		" options:\n  shieldvm guardian host approve %s %s\n"
+		"Have shieldvm-attestd run on this host, which keeps up the leases of its VMs.\n",
 		uuid, text);
 	return 0;
 }

@@ -211,6 +211,16 @@ static const struct command {
 	  "the\n"
 	  "VMs that owners let run here, the local CA that certifies vTPMs, the folders, and the\n"
 	  "hook by which libvirt starts workers. Safe to repeat; nothing there is overwritten.\n" },
+	{ "host", "leases", cmd_host_leases,
+	  "usage: shieldvm host leases [--json]\n"
+	  "\n"
+	  "Lists, as root, the VMs that guardians have leased to this host: \"held\", or "
+	  "\"incoming\" for\n"
+	  "one that is to come by a migration; until when, under which fencing token, how many "
+	  "starts\n"
+	  "are left from a sealed copy when no guardian answers, and where the guardian is asked.\n"
+	  "shieldvm-attestd keeps them up.\n"
+	  "  --json         as an array of objects\n" },
 	{ "host", "show", cmd_host_show,
 	  "usage: shieldvm host show\n"
 	  "\n"

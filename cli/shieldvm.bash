@@ -24,7 +24,7 @@ _shieldvm() {
 	elif [ "$COMP_CWORD" -eq 3 ] && [ "$command" = guardian ] && [ "$prev" = host ]; then
 		words='list approve revoke replace --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = host ]; then
-		words='enrol init show ticket --help'
+		words='enrol init leases show ticket --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = key ]; then
 		words='new show rewrap ticket --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = state ]; then
@@ -62,6 +62,7 @@ _shieldvm() {
 				--offline-starts --new-tpm --allow --forbid -o --help' ;;
 			key/ticket) words='--owner --restore --restores --takeback --help' ;;
 			host/enrol) words='--guardian --name --tcti --eventlog --ima --host-key-only --help' ;;
+			host/leases) words='--json --help' ;;
 			host/ticket) words='--remove --help' ;;
 			host/* | key/*) words=--help ;;
 			lint/*) words='--level --allow --json --argv --rules --help' ;;

@@ -57,6 +57,7 @@ starts a
 logged release 1
 check 'a has it on record' on a grep -q '"event":"key-use","rule":"guardian.release"' /var/log/shieldvm/audit.jsonl
 check 'a has its lease' on a grep -q '"state":"held"' $lease
+check '... and lists it' on a eval "shieldvm host leases --json | jq -e '.[0].vm == \"$uuid\" and .[0].state == \"held\"'"
 refuses b 'lease\.held: '
 check 'b has it on record' on b grep -q '"event":"refused","rule":"lease.held"' /var/log/shieldvm/audit.jsonl
 
