@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # A shieldvm-guardian whose release key is in a token: in mount, network and process namespaces of its own.
-# Usage: guardian-hsm.sh SHIELDVM-GUARDIAN
+# Usage: guardian-hsm.sh SHIELDVM-GUARDIAN RELEASED
 set -u -o pipefail
 program=$(realpath "$1")
+released=$(realpath "$2")
 here=$(realpath "$(dirname "$0")")
 skip() {
 	printf 'skipped: %s\n' "$1"
@@ -23,4 +24,4 @@ work=$(mktemp -d)
 trap 'cd /; umount -l "$work"; rmdir "$work"' EXIT
 mount -t tmpfs -o mode=700,size=64m tmpfs "$work"
 cd "$work" || exit 1
-python3 "$here/guardian_hsm.py" "$program" "$work"
+python3 "$here/guardian_hsm.py" "$program" "$released" "$work"

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Two shieldvm-guardians over one PostgreSQL: in mount, network and process namespaces of its own, so that ports
 # are free and nothing outlives it.
-# Usage: guardian-postgres.sh SHIELDVM-GUARDIAN
+# Usage: guardian-postgres.sh SHIELDVM-GUARDIAN RELEASED
 set -u -o pipefail
 program=$(realpath "$1")
+released=$(realpath "$2")
 here=$(realpath "$(dirname "$0")")
 skip() {
 	printf 'skipped: %s\n' "$1"
@@ -25,4 +26,4 @@ work=$(mktemp -d)
 trap 'cd /; umount -l "$work"; rmdir "$work"' EXIT
 mount -t tmpfs -o mode=755,size=256m tmpfs "$work"
 cd "$work" || exit 1
-python3 "$here/guardian_postgres.py" "$program" "$work" "$bin"
+python3 "$here/guardian_postgres.py" "$program" "$released" "$work" "$bin"

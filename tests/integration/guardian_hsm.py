@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What tests/integration/guardian-hsm.sh does inside.  Usage: guardian_hsm.py SHIELDVM-GUARDIAN FOLDER"""
+"""What tests/integration/guardian-hsm.sh does inside.  Usage: guardian_hsm.py SHIELDVM-GUARDIAN RELEASED FOLDER"""
 import json
 import os
 import signal
@@ -23,8 +23,9 @@ def write(path, text, mode=0o600):
         f.write(text)
 
 
-def init(key=KEY, state=STATE):
-    return subprocess.run([PROGRAM, "init", "--state", state, "--release-key", key], capture_output=True, text=True)
+def init(*options, key=KEY, state=STATE):
+    return subprocess.run([PROGRAM, "init", "--state", state, "--release-key", key, *options], capture_output=True,
+                          text=True)
 
 
 class WithKey(Guardian):
@@ -84,7 +85,7 @@ def test_init():
           "d" not in json.load(open(f"{STATE}/release.jwk.pub", encoding="ascii")))
     done = init()
     check("init again keeps it", done.returncode == 0 and "made" not in done.stdout, done)
-    done = init(KEY.replace("object=release", "object=another"))
+    done = init(key=KEY.replace("object=release", "object=another"))
     check("another key is not made beside it", done.returncode == 3 and "no such P-256 key" in done.stderr, done)
     with open(f"{STATE}/release.jwk.pub", "r+", encoding="ascii") as f:
         ours = f.read()
@@ -107,7 +108,10 @@ def test_init():
         check(f"{words} is wrong usage", done.returncode == code and "1234" not in done.stderr, done)
 
 
-def test_run(host):
+def test_run(host, admin):
+    with open(f"{WORK}/admin.pub", "w", encoding="ascii") as f:
+        json.dump(admin.jwk(), f)
+    check("an admin is added", init("--admin", f"{WORK}/admin.pub").returncode == 0)
     it = WithKey()
     check("it starts", it.ready(host))
     pid = sealed(it)
@@ -120,6 +124,8 @@ def test_run(host):
         if name != "guardian-keys":
             with open(f"/proc/{it.children()[name][0]}/maps", encoding="ascii") as f:
                 check(f"{name} has not loaded the module", "softhsm" not in f.read())
+    # All that a guardian with its key in a file releases and refuses.
+    guardian.test_release(admin)
     os.kill(pid, signal.SIGKILL)
     again = sealed(it, pid)
     check("another one is started", again != 0)
@@ -150,7 +156,7 @@ def test_run(host):
 def main():
     test_init()
     if not failed:
-        test_run(Client("host"))
+        test_run(Client("host"), Client("admin"))
     if failed and os.path.exists(f"{WORK}/log"):
         print(logged())
     print(f"{guardian.checks} checks, {len(failed)} failed")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """What tests/integration/guardian-postgres.sh does inside.
-Usage: guardian_postgres.py SHIELDVM-GUARDIAN FOLDER FOLDER-OF-POSTGRESQL"""
+Usage: guardian_postgres.py SHIELDVM-GUARDIAN RELEASED FOLDER FOLDER-OF-POSTGRESQL"""
 import json
 import os
 import pwd
@@ -15,7 +15,7 @@ import uuid
 from guardian import PROGRAM, WORK, Client, ask, b64, check, failed, refuses
 import guardian
 
-BIN = sys.argv[3]
+BIN = sys.argv[4]
 SERVER = os.path.join(WORK, "pg")
 TCP = 5433
 LOCAL = f"postgresql://guardian@/postgres?host={SERVER}&port={TCP}"
