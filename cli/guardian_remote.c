@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * shieldvm guardian host, and policy push and fetch: what an admin tells a guardian from afar.
+ * shieldvm guardian host, admin and lease, and policy push and fetch: what an admin tells a
+ * guardian from afar.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "attest/form.h"
 #include "attest/remote.h"
+#include "base/fd.h"
 #include "cli/attest.h"
 #include "cli/cli.h"
 #include "cli/lint.h"
 #include "cli/options.h"
+#include "crypto/sign.h"
 #include "crypto/strict.h"
+#include "crypto/tls.h"
 #include "guardian/store.h"
 
 struct options {
@@ -93,12 +98,12 @@ static int list_hosts(const struct options *o, struct remote *r, struct fault *f
 	return 0;
 }
 
-/* TEXT is a host's id; OUT as it is sent. */
+/* TEXT is a host's or VM's id; OUT as it is sent. */
 static int parse_id(const char *text, char out[static UUID_TEXT_SIZE], struct fault *f)
 {
 	uint8_t id[UUID_BYTES];
 	if (uuid_parse(text, id) < 0)
-		return fault_set(f, ERR_USAGE, "'%s' is not a host's UUID", text);
+		return fault_set(f, ERR_USAGE, "'%s' is not a UUID", text);
 	uuid_format(id, out);
 	return 0;
 }
@@ -139,6 +144,109 @@ static int revoke(const struct options *o, struct remote *r, struct fault *f)
 static int replace(const struct options *o, struct remote *r, struct fault *f)
 {
 	return decide("/v1/hosts/replace", o, r, f);
+}
+
+/* ---- admins ---- */
+
+static int list_admins(const struct options *o, struct remote *r, struct fault *f)
+{
+	CLEANUP_JSON json_t *answer = NULL;
+	json_t *admins, *a;
+	size_t i;
+	int rc = remote_get(r, "/v1/admins", &answer, NULL, f);
+	if (rc < 0)
+		return rc;
+	if (o->json)
+		return lint_json_print(json_incref(answer), f);
+	admins = json_object_get(answer, "admins");
+	printf("%-24s %-8s  %s\n", "NAME", "ROLE", "FINGERPRINT");
+	json_array_foreach(admins, i, a)
+	{
+		char name[STORE_NAME_MAX], role[16], print[2 * STORE_FINGERPRINT_BYTES + 1];
+		snprintf(name, sizeof(name), "%s", member(a, "name"));
+		snprintf(role, sizeof(role), "%s", member(a, "role"));
+		snprintf(print, sizeof(print), "%s", member(a, "fingerprint"));
+		cli_make_printable(name);
+		cli_make_printable(role);
+		cli_make_printable(print);
+		printf("%-24s %-8s  %s\n", name, role, print);
+	}
+	return 0;
+}
+
+/* NAME, ROLE and the file of a public key, by which its owner is known from then on. */
+static int add_admin(const struct options *o, struct remote *r, struct fault *f)
+{
+	uint8_t print[STORE_FINGERPRINT_BYTES];
+	CLEANUP_JWK struct jwk *key = NULL;
+	CLEANUP_JSON json_t *answer = NULL;
+	CLEANUP_BUF struct buf hex = BUF_INIT(2 * sizeof(print) + 1);
+	if (store_name_check(o->operands[0], NULL) < 0)
+		return fault_set(f, ERR_USAGE, "'%s' is no name for an admin (a-z, 0-9, . and -)",
+				 o->operands[0]);
+	int rc = jwk_read_file(o->operands[2], 0, &key, f);
+	if (rc < 0)
+		return rc;
+	rc = tls_fingerprint(key, print);
+	if (rc >= 0)
+		rc = form_hex_put(&hex, print, sizeof(print));
+	if (rc < 0 || !buf_cstr(&hex))
+		return fault_set(f, rc < 0 ? rc : -ENOMEM, "the admin's key: %s",
+				 err_text(rc < 0 ? rc : -ENOMEM));
+	return remote_post(r, "/v1/admins",
+			   json_pack("{s:s, s:s, s:s}", "name", o->operands[0], "role",
+				     o->operands[1], "fingerprint", buf_cstr(&hex)),
+			   CLIENT_ONCE, &answer, NULL, f);
+}
+
+static int remove_admin(const struct options *o, struct remote *r, struct fault *f)
+{
+	CLEANUP_JSON json_t *answer = NULL;
+	return remote_post(r, "/v1/admins/remove", json_pack("{s:s}", "name", o->operands[0]),
+			   CLIENT_ONCE, &answer, NULL, f);
+}
+
+/* ---- leases ---- */
+
+/* VM and its OWNER's thumbprint: by the admin's own word. */
+static int take_back(const struct options *o, struct remote *r, struct fault *f)
+{
+	char vm[UUID_TEXT_SIZE];
+	CLEANUP_JSON json_t *answer = NULL;
+	int rc = parse_id(o->operands[0], vm, f);
+	return rc < 0 ? rc
+		      : remote_post(r, "/v1/lease/takeback",
+				    json_pack("{s:s, s:s}", "vm", vm, "owner", o->operands[1]),
+				    CLIENT_ONCE, &answer, NULL, f);
+}
+
+/* VM, the file of its owner's public key, and that of what he has signed. */
+static int take_back_for_owner(const struct options *o, struct remote *r, struct fault *f)
+{
+	char vm[UUID_TEXT_SIZE];
+	CLEANUP_JWK struct jwk *owner = NULL;
+	CLEANUP_BUF struct buf said = BUF_INIT(SIGN_TEXT_MAX + 1), text = BUF_INIT(JWK_FILE_MAX);
+	CLEANUP_JSON json_t *answer = NULL;
+	json_t *key = NULL;
+	int rc = parse_id(o->operands[0], vm, f);
+	if (rc >= 0)
+		rc = jwk_read_file(o->operands[1], 0, &owner, f);
+	if (rc >= 0)
+		rc = jwk_public_text(owner, &text);
+	if (rc >= 0)
+		rc = strict_json((const char *)text.data, text.len, "the owner's key", &key, f);
+	if (rc >= 0)
+		rc = fd_read_file(AT_FDCWD, o->operands[2], &said, f);
+	if (rc < 0) {
+		json_decref(key);
+		return rc;
+	}
+	if (said.len > 0 && said.data[said.len - 1] == '\n')
+		said.len--;
+	return remote_post(r, "/v1/lease/takeback",
+			   json_pack("{s:s, s:o, s:s%}", "vm", vm, "owner_key", key, "statement",
+				     said.data ? (const char *)said.data : "", said.len),
+			   CLIENT_ONCE, &answer, NULL, f);
 }
 
 /* ---- the policy ---- */
@@ -207,6 +315,15 @@ static const struct verb HOST_VERBS[] = {
 	{ "approve", "", "HOST and FINGERPRINT", 2, approve },
 	{ "revoke", "", "HOST", 1, revoke },
 	{ "replace", "", "HOST", 1, replace },
+};
+static const struct verb ADMIN_VERBS[] = {
+	{ "list", "j", "", 0, list_admins },
+	{ "add", "", "NAME, ROLE and PUB", 3, add_admin },
+	{ "remove", "", "NAME", 1, remove_admin },
+};
+static const struct verb LEASE_VERBS[] = {
+	{ "takeback", "", "VM and OWNER", 2, take_back },
+	{ "takeback-for-owner", "", "VM, PUB and STATEMENT", 3, take_back_for_owner },
 };
 static const struct verb POLICY_VERBS[] = {
 	{ "push", "n", "FILE", 1, push },
@@ -281,6 +398,16 @@ static int run(int argc, char **argv, const struct verb *verbs, size_t n_verbs, 
 int cmd_guardian_host(int argc, char **argv, struct fault *f)
 {
 	return run(argc, argv, HOST_VERBS, sizeof(HOST_VERBS) / sizeof(HOST_VERBS[0]), f);
+}
+
+int cmd_guardian_admin(int argc, char **argv, struct fault *f)
+{
+	return run(argc, argv, ADMIN_VERBS, sizeof(ADMIN_VERBS) / sizeof(ADMIN_VERBS[0]), f);
+}
+
+int cmd_guardian_lease(int argc, char **argv, struct fault *f)
+{
+	return run(argc, argv, LEASE_VERBS, sizeof(LEASE_VERBS) / sizeof(LEASE_VERBS[0]), f);
 }
 
 int guardian_policy_remote(int argc, char **argv, struct fault *f)

@@ -117,6 +117,20 @@ static const struct command {
 	  "Counts the audit log's records by day, VM, event and rule. It does not verify the "
 	  "log.\n"
 	  "Options as for audit show; --json is one list.\n" },
+	{ "guardian", "admin", cmd_guardian_admin,
+	  "usage: shieldvm guardian admin list [--json] --guardian URL --admin KEY\n"
+	  "       shieldvm guardian admin add NAME ROLE PUB --guardian URL --admin KEY\n"
+	  "       shieldvm guardian admin remove NAME --guardian URL --admin KEY\n"
+	  "\n"
+	  "Decides who decides. An admin is known by his key's fingerprint from then on; his word "
+	  "and\n"
+	  "what it was about are in the guardian's log.\n"
+	  "  add     ROLE is admin, or reviewer, who looks and does not decide; PUB is the public "
+	  "key\n"
+	  "          (shieldvm key new makes one)\n"
+	  "  list    every admin, with role and fingerprint\n"
+	  "  remove  his word no longer counts\n"
+	  "  --guardian URL, --admin KEY  as for guardian host\n" },
 	{ "guardian", "baseline", cmd_guardian_baseline,
 	  "usage: shieldvm guardian baseline learn NAME CAPTURE [--kind KIND] [--policy FILE]\n"
 	  "       shieldvm guardian baseline add NAME PCR=HEX... [--bank BANK] [--policy FILE]\n"
@@ -152,6 +166,21 @@ static const struct command {
 	  "for\n"
 	  "                   admins (not for hosts), or several with commas\n"
 	  "  --admin KEY      the admin's private key\n" },
+	{ "guardian", "lease", cmd_guardian_lease,
+	  "usage: shieldvm guardian lease takeback VM OWNER --guardian URL --admin KEY\n"
+	  "       shieldvm guardian lease takeback-for-owner VM PUB STATEMENT --guardian URL "
+	  "--admin "
+	  "KEY\n"
+	  "\n"
+	  "Takes an expired lease of a VM back from a host that is gone for good, so that the VM "
+	  "can\n"
+	  "start elsewhere. Make sure first that it does not run there any more: the guardian "
+	  "cannot.\n"
+	  "  takeback            by the admin's word; OWNER is the thumbprint of the owner's key\n"
+	  "  takeback-for-owner  by the owner's: STATEMENT is the file that he made by shieldvm "
+	  "key\n"
+	  "                      ticket --takeback, PUB his public key; a reviewer may bring it\n"
+	  "  --guardian URL, --admin KEY  as for guardian host\n" },
 	{ "guardian", "log", cmd_guardian_log,
 	  "usage: shieldvm guardian log [--vm UUID] [--json] [--head FILE] --log-key PUB\n"
 	  "                             --guardian URL --admin KEY\n"

@@ -16,13 +16,17 @@ _shieldvm() {
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = audit ]; then
 		words='show verify report --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = guardian ]; then
-		words='baseline host log policy --help'
+		words='admin baseline host lease log policy --help'
 	elif [ "$COMP_CWORD" -eq 3 ] && [ "$command" = guardian ] && [ "$prev" = baseline ]; then
 		words='learn add remove show --help'
 	elif [ "$COMP_CWORD" -eq 3 ] && [ "$command" = guardian ] && [ "$prev" = policy ]; then
 		words='demand waive show push fetch --help'
 	elif [ "$COMP_CWORD" -eq 3 ] && [ "$command" = guardian ] && [ "$prev" = host ]; then
 		words='list approve revoke replace --help'
+	elif [ "$COMP_CWORD" -eq 3 ] && [ "$command" = guardian ] && [ "$prev" = admin ]; then
+		words='list add remove --help'
+	elif [ "$COMP_CWORD" -eq 3 ] && [ "$command" = guardian ] && [ "$prev" = lease ]; then
+		words='takeback takeback-for-owner --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = host ]; then
 		words='enrol init leases show ticket --help'
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$command" = key ]; then
@@ -53,7 +57,8 @@ _shieldvm() {
 			attest/*) words='--guardian --dry-run -o --host-key-only --json --policy --ek-ca --capture --tcti
 				--eventlog --ima --help' ;;
 			guardian/baseline) words='--kind --bank --json --policy --help' ;;
-			guardian/host) words='--guardian --admin --json --help' ;;
+			guardian/admin | guardian/host) words='--guardian --admin --json --help' ;;
+			guardian/lease) words='--guardian --admin --help' ;;
 			guardian/log) words='--guardian --admin --log-key --head --vm --json --help' ;;
 			guardian/policy) words='--json --policy --guardian --admin --at-once -o --help' ;;
 			audit/verify) words='--json --log --head --anchor --host-key --help' ;;

@@ -74,7 +74,10 @@ expect 2 'for --dry-run' attest --guardian "$hosts_url" --policy x
 expect 2 'for --guardian' attest --dry-run -o x
 expect 2 '--admin is missing' guardian host list --guardian "$admins_url"
 expect 2 "there is no 'frob'" guardian host frob
-expect 2 "not a host's UUID" guardian host revoke x --guardian "$admins_url" --admin admin
+expect 2 'not a UUID' guardian host revoke x --guardian "$admins_url" --admin admin
+expect 2 'not a UUID' guardian lease takeback x y --guardian "$admins_url" --admin admin
+expect 2 'OWNER' guardian lease takeback x --guardian "$admins_url" --admin admin
+expect 2 'no name for an admin' guardian admin add 'Not A Name' admin admin.pub --guardian "$admins_url" --admin admin
 expect 2 '--log-key is missing' guardian log --guardian "$admins_url" --admin admin
 boot alpha
 boot beta
@@ -95,6 +98,19 @@ admin 0 pending host list
 grep -q "$print" out || fail 'the list has another fingerprint than the host'
 admin 1 admin.compare host approve "$alpha" "$(printf '%064d' 0)"
 key=stranger admin 1 admin.unknown host approve "$alpha" "$print"
+# A reviewer looks and does not decide.
+admin 1 '' admin add rita boss stranger.pub
+admin 0 '' admin add rita reviewer stranger.pub
+admin 0 'rita' admin list
+key=stranger admin 0 pending host list
+key=stranger admin 1 admin.role host approve "$alpha" "$print"
+key=stranger admin 1 admin.role admin add ruth admin stranger.pub
+key=stranger admin 1 lease.none lease takeback-for-owner "$alpha" admin.pub admin.pub
+admin 1 lease.none lease takeback "$alpha" "${pin}"
+admin 0 '' admin remove rita
+key=stranger admin 1 admin.unknown host list
+admin 0 '"role": "admin"' admin list --json
+! grep -q rita out || fail 'an admin that was removed is still there'
 attest alpha 1 'host.pending'
 admin 0 '' host approve "$alpha" "$print"
 admin 0 approved host list --json

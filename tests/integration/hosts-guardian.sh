@@ -61,6 +61,11 @@ check '... and lists it' on a eval "shieldvm host leases --json | jq -e '.[0].vm
 refuses b 'lease\.held: '
 check 'b has it on record' on b grep -q '"event":"refused","rule":"lease.held"' /var/log/shieldvm/audit.jsonl
 
+thumbprint=$(shieldvm key show "$work/owner.jwk.pub" 2>&1 >/dev/null | grep -oE '[A-Za-z0-9_-]{43}')
+refused 'an admin cannot take the lease back while it is good' 'lease\.running' admin lease takeback $uuid "$thumbprint"
+shieldvm key ticket --owner "$work/owner.jwk" --takeback 1 $uuid >"$work/takeback"
+refused 'nor can its owner' 'lease\.running' admin lease takeback-for-owner $uuid "$work/owner.jwk.pub" "$work/takeback"
+
 # --- to the other host and back -------------------------------------------------------------------
 
 moves() {
