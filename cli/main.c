@@ -239,6 +239,7 @@ static const struct command {
 	  "usage: shieldvm key new FILE\n"
 	  "\n"
 	  "Makes an owner key: the private half in FILE (mode 0600), the public half in FILE.pub.\n"
+	  "A guardian's admins have such a key too, which opens no VM.\n"
 	  "Existing files are not overwritten. Whoever has FILE can open the VM; without it "
 	  "nobody\n"
 	  "can change who may run it. Keep a copy away from the hosts.\n" },
