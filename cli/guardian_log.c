@@ -231,7 +231,8 @@ static int show(const struct options *o, struct remote *r, const char *vm, const
 		rc = fd_write_file(AT_FDCWD, kept, l.head.data, l.head.len, 0644, 1, f);
 	if (rc < 0)
 		return fault_set(f, rc, "the log: %s", err_text(rc));
-	fprintf(stderr, "%" PRId64 " records, chained and signed", head.seq);
+	fprintf(stderr, "%" PRId64 " record%s, chained and signed", head.seq,
+		head.seq == 1 ? "" : "s");
 	if (known)
 		fprintf(stderr, "; they go on from the %" PRId64 " of last time.\n", before.seq);
 	else
