@@ -46,7 +46,7 @@ static const struct {
 	{ "certificate.reset", "Attest again: the certificate is from before a restart." },
 	{ "certificate.floor", "Attest again: the guardian's policy has changed since." },
 	{ "certificate.assurance", "Start the VM on a host with a TPM, or ask its owner." },
-	{ "lease.held", "Stop the VM where it runs, or have its expired lease taken back." },
+	{ "lease.held", "Stop the VM where it runs; shieldvm guardian lease takes an expired one back." },
 	{ "lease.lost", "Stop this instance: another one has the VM's lease." },
 	{ "lease.running", "Wait until the lease has expired." },
 	{ "lease.none", "Start the VM: nobody has its lease, or the host awaits it no more." },

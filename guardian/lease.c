@@ -164,6 +164,22 @@ static struct ledger_record record_of(const struct lease_ask *ask, const struct 
 	return r;
 }
 
+/* Note a version that the holder reports. */
+static int note_version(struct store_vm *v, int64_t version, struct refusal *why)
+{
+	if (version < v->version)
+		return refuse(why, "vm.version", ERR_STATE,
+			      "version %" PRId64 " is reported, and %" PRId64 " was before",
+			      version, v->version);
+	if (version - v->version > LEASE_VERSION_STEP || version >= LEASE_VERSION_MAX)
+		return refuse(why, "vm.version", ERR_LIMIT,
+			      "version %" PRId64 " is reported, and %" PRId64
+			      " was before: no VM stores its state so often",
+			      version, v->version);
+	v->version = version;
+	return 0;
+}
+
 /* May the VM start from ask->version?  If it takes a ticket, that is used up and logged. */
 static int check_version(const struct guardian *g, const struct lease_ask *ask,
 			 const struct healthcert *cert, int64_t now, struct store_vm *v,
@@ -172,8 +188,9 @@ static int check_version(const struct guardian *g, const struct lease_ask *ask,
 	CLEANUP_BUF struct buf want = BUF_INIT(SIGN_TEXT_MAX);
 	if (ask->version < 0)
 		return refuse(why, "request.format", ERR_FORMAT, "versions begin at 0");
+	/* Told by who is to start it: remembered, as what a holder reports. */
 	if (ask->version >= v->version)
-		return 0;
+		return note_version(v, ask->version, why);
 	if (!ask->ticket)
 		return refuse(why, "vm.version", ERR_POLICY,
 			      "the VM's state has version %" PRId64 ", and version %" PRId64
@@ -308,22 +325,6 @@ static int count_word(const struct guardian *g, const uint8_t host[static UUID_B
 {
 	int rc = store_word(g->store, host, now, &why->fault);
 	return refuse_failed(why, rc == ERR_LIMIT ? "request.rate" : "guardian.store", rc);
-}
-
-/* Note a version that the holder reports. */
-static int note_version(struct store_vm *v, int64_t version, struct refusal *why)
-{
-	if (version < v->version)
-		return refuse(why, "vm.version", ERR_STATE,
-			      "version %" PRId64 " is reported, and %" PRId64 " was before",
-			      version, v->version);
-	if (version - v->version > LEASE_VERSION_STEP || version >= LEASE_VERSION_MAX)
-		return refuse(why, "vm.version", ERR_LIMIT,
-			      "version %" PRId64 " is reported, and %" PRId64
-			      " was before: no VM stores its state so often",
-			      version, v->version);
-	v->version = version;
-	return 0;
 }
 
 /* The note by which H awaits VM, while it is good. */

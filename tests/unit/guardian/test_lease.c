@@ -207,6 +207,10 @@ static void test_a_life_of_a_vm(void **state)
 	assert_int_equal(grant.token, 3);
 	DONE(start(1, 12, NOW + 302, &second, &why));
 	assert_int_equal(second.token, 4);
+	/* What it started from is remembered: nobody reported it before. */
+	assert_int_equal(second.spent, 12);
+	REFUSES("vm.version", start(1, 11, NOW + 302, &second, &why));
+	REFUSES("vm.version", start(1, 13 + LEASE_VERSION_STEP, NOW + 302, &second, &why));
 	REFUSES("lease.lost", lease_report(&g, bed_id(1), VM, 3, 13, NOW, &expires, &why));
 	DONE(lease_report(&g, bed_id(1), VM, 4, 13, NOW, &expires, &why));
 	uint8_t other[UUID_BYTES] = { 1 };
