@@ -208,8 +208,9 @@ static int check_version(const struct guardian *g, const struct lease_ask *ask,
 	return guardian_log(g, &r, why);
 }
 
-/* The lease of V goes to HOST, with R about it on record; commits. */
-static int lend(const struct guardian *g, const uint8_t host[static UUID_BYTES],
+/* The lease of V goes to HOST, who TOOK the one with that token over or starts the VM (-1), with R
+ * about it on record; commits. */
+static int lend(const struct guardian *g, const uint8_t host[static UUID_BYTES], int64_t took,
 		struct ledger_record *r, int64_t now, struct store_vm *v, struct refusal *why)
 {
 	/* No two VMs under one UUID have one token: it alone tells whose lease is meant. */
@@ -218,6 +219,7 @@ static int lend(const struct guardian *g, const uint8_t host[static UUID_BYTES],
 	if (rc < 0)
 		return refuse_failed(why, "guardian.store", rc);
 	v->held = 1;
+	v->took = took;
 	v->token = last + 1;
 	v->expires = now + LEASE_SECONDS;
 	memcpy(v->holder, host, sizeof(v->holder));
@@ -268,7 +270,7 @@ int lease_start(const struct guardian *g, const struct lease_ask *ask, int64_t n
 	if (rc < 0)
 		return rc;
 	struct ledger_record r = record_of(ask, &v, &cert, LEDGER_RELEASE, now);
-	rc = lend(g, ask->host, &r, now, &v, why);
+	rc = lend(g, ask->host, -1, &r, now, &v, why);
 	if (rc < 0)
 		return rc;
 	*out = (struct lease_grant){
@@ -356,41 +358,73 @@ static int check_present(const struct store_vm *v, const struct store_incoming *
 		      "the VM's lease has changed hands since it was to come here");
 }
 
+/* V is what H awaits, whose present lease has TOKEN. */
+static int get_awaited(const struct guardian *g, const struct store_host *h,
+		       const uint8_t vm[static UUID_BYTES], int64_t token, int64_t now,
+		       struct store_vm *v, struct refusal *why)
+{
+	struct store_incoming i;
+	int rc = get_incoming(g, h, vm, now, &i, why);
+	if (rc >= 0)
+		rc = get_vm(g, vm, i.owner, v, why);
+	return rc < 0 ? rc : check_present(v, &i, token, why);
+}
+
+/* The lease of V goes to H, which awaits the one with TOKEN; commits. */
+static int hand_over(const struct guardian *g, const struct store_host *h, int64_t token,
+		     int64_t now, struct store_vm *v, struct refusal *why)
+{
+	struct ledger_record r = { .time = now,
+				   .event = LEDGER_HANDOVER,
+				   .version = v->version,
+				   .hostkey = h->mode == STORE_MODE_HOSTKEY };
+	memcpy(r.vm, v->vm, sizeof(r.vm));
+	memcpy(r.owner, v->owner, sizeof(r.owner));
+	memcpy(r.host, h->id, sizeof(r.host));
+	int rc = refuse_failed(why, "guardian.store",
+			       store_incoming_drop(g->store, v->vm, h->id, &why->fault));
+	return rc < 0 ? rc : lend(g, h->id, token, &r, now, v, why);
+}
+
+/* V's lease is good for its time again, and what was noted of it stays; commits. */
+static int renew(const struct guardian *g, int64_t now, struct store_vm *v, struct refusal *why)
+{
+	v->expires = now + LEASE_SECONDS;
+	int rc = refuse_failed(why, "guardian.store", store_vm_put(g->store, v, &why->fault));
+	return rc < 0 ? rc : guardian_commit(g, why);
+}
+
 int lease_take(const struct guardian *g, const uint8_t host[static UUID_BYTES],
 	       const uint8_t vm[static UUID_BYTES], int64_t token, int64_t version, int64_t now,
 	       int64_t *new_token, int64_t *expires, struct refusal *why)
 {
 	struct store_vm v;
-	struct store_incoming i;
+	int has_it = 0;
 	CLEANUP_STORE_HOST struct store_host h;
 	store_host_init(&h);
 	STORE_DECISION(s, g->store);
 	int rc = begin(g, why);
 	if (rc >= 0)
 		rc = guardian_approved(g, host, &h, why);
-	if (rc >= 0)
-		rc = get_incoming(g, &h, vm, now, &i, why);
-	if (rc >= 0)
-		rc = get_vm(g, vm, i.owner, &v, why);
-	if (rc >= 0)
-		rc = check_present(&v, &i, token, why);
+	if (rc < 0)
+		return rc;
+	rc = get_awaited(g, &h, vm, token, now, &v, why);
+	/* The answer to its first take did not reach it: its note is used up, the lease is its. */
+	if (rc < 0 && token >= 0 && strcmp(why->id, "guardian.store") != 0) {
+		struct fault f = { 0 };
+		int took = store_vm_took(s, vm, host, token, &v, &f);
+		if (took != -ENOENT) {
+			*why = (struct refusal){ .fault = f };
+			rc = refuse_failed(why, "guardian.store", took);
+		}
+		has_it = took >= 0;
+	}
 	if (rc >= 0)
 		rc = count_word(g, host, now, why);
 	if (rc >= 0)
 		rc = note_version(&v, version, why);
 	if (rc >= 0)
-		rc = refuse_failed(why, "guardian.store",
-				   store_incoming_drop(s, vm, host, &why->fault));
-	if (rc < 0)
-		return rc;
-	struct ledger_record r = { .time = now,
-				   .event = LEDGER_HANDOVER,
-				   .version = version,
-				   .hostkey = h.mode == STORE_MODE_HOSTKEY };
-	memcpy(r.vm, vm, sizeof(r.vm));
-	memcpy(r.owner, v.owner, sizeof(r.owner));
-	memcpy(r.host, host, sizeof(r.host));
-	rc = lend(g, host, &r, now, &v, why);
+		rc = has_it ? renew(g, now, &v, why) : hand_over(g, &h, token, now, &v, why);
 	if (rc < 0)
 		return rc;
 	*new_token = v.token;

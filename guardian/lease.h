@@ -82,6 +82,8 @@ int lease_incoming(const struct guardian *g, const struct lease_ask *ask, int64_
  * *NEW_TOKEN and *EXPIRES are the new one's.  Refuses as host.*, lease.none (HOST does not await
  * the VM, or no longer: the lease was given up or taken back since), lease.lost (it has changed
  * hands since), and as lease_report().
+ * The answer may be lost on its way: as long as HOST has the lease that it took by naming TOKEN,
+ * the same again is a report, and tells of that lease.
  */
 int lease_take(const struct guardian *g, const uint8_t host[static UUID_BYTES],
 	       const uint8_t vm[static UUID_BYTES], int64_t token, int64_t version, int64_t now,

@@ -12,7 +12,7 @@
 	"id, name, mode, state, ek_id, ek_cert, ak_pub, host_key, enrolled, decided, "             \
 	"decided_by, reset_count, restart_count, tls_key"
 
-#define VM_COLUMNS "vm, owner, holder, token, expires, version, restores"
+#define VM_COLUMNS "vm, owner, holder, token, expires, version, restores, took"
 
 const struct store_sql_row STORE_SQL[SQL_COUNT] = {
 	[SQL_NONCE_ADD] = { "INSERT INTO nonces (nonce, host, kind, expires) VALUES ($1, $2, $3, "
@@ -104,13 +104,16 @@ const struct store_sql_row STORE_SQL[SQL_COUNT] = {
 			  "token = $3",
 			  0, 3 },
 	[SQL_VM_TOKEN] = { "SELECT COALESCE(MAX(token), 0) FROM vms WHERE vm = $1", 0, 1 },
-	[SQL_VM_PUT] = { "INSERT INTO vms (vm, owner, holder, token, expires, version, restores) "
-			 "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (vm, owner) DO UPDATE "
-			 "SET "
-			 "holder = excluded.holder, "
+	[SQL_VM_TOOK] = { "SELECT " VM_COLUMNS " FROM vms WHERE vm = $1 AND holder = $2 AND "
+			  "took = $3 ORDER BY token DESC LIMIT 1",
+			  0, 3 },
+	[SQL_VM_PUT] = { "INSERT INTO vms (vm, owner, holder, token, expires, version, restores, "
+			 "took) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "
+			 "ON CONFLICT (vm, owner) DO UPDATE SET holder = excluded.holder, "
 			 "token = excluded.token, expires = excluded.expires, "
-			 "version = excluded.version, restores = excluded.restores",
-			 1, 7 },
+			 "version = excluded.version, restores = excluded.restores, "
+			 "took = excluded.took",
+			 1, 8 },
 	[SQL_INCOMING_PUT] = { "INSERT INTO incoming (vm, host, owner, token, expires) VALUES "
 			       "($1, $2, $3, $4, $5) ON CONFLICT (vm, host) DO UPDATE SET "
 			       "owner = excluded.owner, token = excluded.token, "
@@ -230,6 +233,7 @@ const char STORE_SCHEMA_SQLITE[] =
 	" expires INTEGER NOT NULL,"
 	" version INTEGER NOT NULL CHECK (version >= 0),"
 	" restores INTEGER NOT NULL CHECK (restores >= 0),"
+	" took INTEGER NOT NULL CHECK (took >= -1 AND took <= token),"
 	" PRIMARY KEY (vm, owner)) STRICT, WITHOUT ROWID;"
 	"CREATE UNIQUE INDEX vms_token ON vms (vm, token) WHERE token > 0;"
 	"CREATE TRIGGER vms_forward BEFORE UPDATE ON vms"

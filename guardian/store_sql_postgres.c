@@ -131,6 +131,7 @@ const char STORE_SCHEMA_POSTGRES[] =
 	" expires bigint NOT NULL,"
 	" version bigint NOT NULL CHECK (version >= 0),"
 	" restores bigint NOT NULL CHECK (restores >= 0),"
+	" took bigint NOT NULL CHECK (took >= -1 AND took <= token),"
 	" PRIMARY KEY (vm, owner));"
 	"CREATE UNIQUE INDEX vms_token ON vms (vm, token) WHERE token > 0;"
 	REFUSE("vms_forward", "UPDATE ON vms",

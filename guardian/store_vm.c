@@ -49,11 +49,12 @@ int store_certificate_get(struct store *s, const uint8_t serial[static STORE_SER
 static int take_vm(const struct db_value *row, size_t n, void *arg, struct fault *f)
 {
 	struct store_vm *v = arg;
-	if (n != 7 || db_get_bytes(&row[0], v->vm, sizeof(v->vm)) < 0 ||
+	if (n != 8 || db_get_bytes(&row[0], v->vm, sizeof(v->vm)) < 0 ||
 	    db_get_text(&row[1], v->owner, sizeof(v->owner)) < 0 ||
 	    (row[2].type != DB_NULL && db_get_bytes(&row[2], v->holder, sizeof(v->holder)) < 0) ||
 	    db_get_integer(&row[3], &v->token) < 0 || db_get_integer(&row[4], &v->expires) < 0 ||
-	    db_get_integer(&row[5], &v->version) < 0 || db_get_integer(&row[6], &v->restores) < 0)
+	    db_get_integer(&row[5], &v->version) < 0 || db_get_integer(&row[6], &v->restores) < 0 ||
+	    db_get_integer(&row[7], &v->took) < 0)
 		return fault_set(f, ERR_FORMAT, "the database holds a malformed VM");
 	v->held = row[2].type != DB_NULL;
 	return 0;
@@ -72,12 +73,13 @@ int store_vm_get(struct store *s, const uint8_t vm[static UUID_BYTES], const cha
 	return 0;
 }
 
-int store_vm_held(struct store *s, const uint8_t vm[static UUID_BYTES],
-		  const uint8_t holder[static UUID_BYTES], int64_t token, struct store_vm *out,
-		  struct fault *f)
+/* By the statement SQL, which is about HOLDER and TOKEN. */
+static int get_holders(struct store *s, enum store_sql sql, const uint8_t vm[static UUID_BYTES],
+		       const uint8_t holder[static UUID_BYTES], int64_t token, struct store_vm *out,
+		       struct fault *f)
 {
 	struct store_vm v = { 0 };
-	int rc = STORE_RUN(s, SQL_VM_HELD, take_vm, &v, f, db_blob(vm, UUID_BYTES),
+	int rc = STORE_RUN(s, sql, take_vm, &v, f, db_blob(vm, UUID_BYTES),
 			   db_blob(holder, UUID_BYTES), db_integer(token));
 	if (rc == 0)
 		return fault_set(f, -ENOENT,
@@ -86,6 +88,20 @@ int store_vm_held(struct store *s, const uint8_t vm[static UUID_BYTES],
 		return rc;
 	*out = v;
 	return 0;
+}
+
+int store_vm_held(struct store *s, const uint8_t vm[static UUID_BYTES],
+		  const uint8_t holder[static UUID_BYTES], int64_t token, struct store_vm *out,
+		  struct fault *f)
+{
+	return get_holders(s, SQL_VM_HELD, vm, holder, token, out, f);
+}
+
+int store_vm_took(struct store *s, const uint8_t vm[static UUID_BYTES],
+		  const uint8_t holder[static UUID_BYTES], int64_t token, struct store_vm *out,
+		  struct fault *f)
+{
+	return get_holders(s, SQL_VM_TOOK, vm, holder, token, out, f);
 }
 
 static int take_token(const struct db_value *row, size_t n, void *arg, struct fault *f)
@@ -104,10 +120,11 @@ int store_vm_token(struct store *s, const uint8_t vm[static UUID_BYTES], int64_t
 
 int store_vm_put(struct store *s, const struct store_vm *v, struct fault *f)
 {
-	int rc = STORE_RUN(
-		s, SQL_VM_PUT, NULL, NULL, f, db_blob(v->vm, sizeof(v->vm)), db_text(v->owner),
-		v->held ? db_blob(v->holder, sizeof(v->holder)) : db_null(), db_integer(v->token),
-		db_integer(v->expires), db_integer(v->version), db_integer(v->restores));
+	int rc = STORE_RUN(s, SQL_VM_PUT, NULL, NULL, f, db_blob(v->vm, sizeof(v->vm)),
+			   db_text(v->owner),
+			   v->held ? db_blob(v->holder, sizeof(v->holder)) : db_null(),
+			   db_integer(v->token), db_integer(v->expires), db_integer(v->version),
+			   db_integer(v->restores), db_integer(v->took));
 	return rc < 0 ? rc : 0;
 }
 

@@ -47,6 +47,8 @@ struct store_vm {
 	int64_t expires;  /* may be taken back from then on */
 	int64_t version;  /* highest vTPM state version reported */
 	int64_t restores; /* restore tickets used */
+	int64_t took;	  /* the token that HOLDER named when it took the lease over; -1: it has it
+			     by a start */
 };
 
 /* -ENOENT. */
@@ -54,6 +56,10 @@ int store_vm_get(struct store *s, const uint8_t vm[static UUID_BYTES], const cha
 		 struct store_vm *out, struct fault *f) MUST_CHECK;
 /* The one whose lease HOLDER has with TOKEN, which no other VM with this UUID has.  -ENOENT. */
 int store_vm_held(struct store *s, const uint8_t vm[static UUID_BYTES],
+		  const uint8_t holder[static UUID_BYTES], int64_t token, struct store_vm *out,
+		  struct fault *f) MUST_CHECK;
+/* The one that HOLDER took over by naming TOKEN, and has had without a break since.  -ENOENT. */
+int store_vm_took(struct store *s, const uint8_t vm[static UUID_BYTES],
 		  const uint8_t holder[static UUID_BYTES], int64_t token, struct store_vm *out,
 		  struct fault *f) MUST_CHECK;
 /* The highest token of all VMs with this UUID, whosoever they are: the next is one more. */

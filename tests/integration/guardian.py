@@ -447,6 +447,8 @@ def test_release(admin):
     check("the source goes on", tells(0, "report", 1, 6)[0] == 200)
     status, taken = tells(1, "take", 1, 6)
     check("the lease is taken", status == 200 and taken["token"] == 2, taken)
+    status, again = tells(1, "take", 1, 6)
+    check("... and again, had the answer been lost", status == 200 and again["token"] == 2, again)
     nothing("the source reports", tells(0, "report", 1, 7), 409, "lease.lost", 2)
     check("the destination reports", tells(1, "report", 2, 7)[0] == 200)
     check("back again", wants(0, True)[1][0] == 200)

@@ -553,6 +553,64 @@ static void test_a_lease_is_taken_by_who_awaits_it(void **state)
 	log_is(VM, "release/1/0/1 incoming/1/0/2 incoming/1/0/2 handover/2/3/2 ");
 }
 
+static void test_a_take_may_be_repeated(void **state)
+{
+	(void)state;
+	struct lease_grant grant;
+	struct store_vm v;
+	int64_t expires = 0;
+	DONE(start(1, 0, NOW, &grant, &why));
+	DONE(await(2, NOW, &grant, &why));
+	DONE(take(2, 1, 3, NOW, &why));
+	int64_t before = bed_records(VM);
+	/* As often as it takes; a report each time. */
+	for (int64_t i = 1; i <= 2; i++) {
+		int64_t at = NOW + i * 60;
+		taken = taken_until = 99;
+		DONE(take(2, 1, 3 + i, at, &why));
+		assert_int_equal(taken, 2);
+		assert_int_equal(taken_until, at + LEASE_SECONDS);
+		GOOD(store_vm_get(g.store, VM, owner_id, &v, &f));
+		assert_true(v.version == 3 + i && v.expires == taken_until && v.token == 2);
+	}
+	assert_int_equal(bed_records(VM), before);
+	TAKE_REFUSED("vm.version", 2, 1, 4, NOW);
+	TAKE_REFUSED("vm.version", 2, 1, 6 + LEASE_VERSION_STEP, NOW);
+	/* Nobody else's word, and no other token. */
+	TAKE_REFUSED("lease.none", 1, 1, 5, NOW);
+	TAKE_REFUSED("lease.none", 3, 1, 5, NOW);
+	TAKE_REFUSED("lease.none", 2, 2, 5, NOW);
+	TAKE_REFUSED("lease.none", 2, 0, 5, NOW);
+	TAKE_REFUSED("lease.none", 2, -1, 5, NOW);
+	/* It has gone on. */
+	DONE(await(1, NOW, &grant, &why));
+	DONE(take(1, 2, 5, NOW, &why));
+	TAKE_REFUSED("lease.none", 2, 1, 5, NOW);
+	DONE(take(1, 2, 5, NOW, &why));
+	assert_int_equal(taken, 3);
+	/* Its holder starts the VM anew: that instance came from nobody. */
+	DONE(start(1, 5, NOW, &grant, &why));
+	assert_int_equal(grant.token, 4);
+	TAKE_REFUSED("lease.none", 1, 2, 5, NOW);
+	TAKE_REFUSED("lease.none", 1, 3, 5, NOW);
+	TAKE_REFUSED("lease.none", 1, -1, 5, NOW);
+	DONE(lease_report(&g, bed_id(1), VM, 4, 5, NOW, &expires, &why));
+	/* It was stopped, or taken back. */
+	DONE(await(2, NOW, &grant, &why));
+	DONE(take(2, 4, 5, NOW, &why));
+	DONE(lease_stop(&g, bed_id(2), VM, 5, 5, NOW, &why));
+	TAKE_REFUSED("lease.none", 2, 4, 5, NOW);
+	DONE(await(2, NOW, &grant, &why));
+	DONE(take(2, 0, 5, NOW, &why));
+	/* ... long after the note would have been too old. */
+	int64_t late = NOW + 2 * LEASE_INCOMING_SECONDS;
+	DONE(guardian_tend(&g, late, &why));
+	DONE(take(2, 0, 5, late, &why));
+	assert_int_equal(taken, 6);
+	DONE(lease_takeback(&g, ANNA, VM, owner_id, late + LEASE_SECONDS, &why));
+	TAKE_REFUSED("lease.none", 2, 0, 5, late);
+}
+
 /* Of two that await a VM one has it in the end, and its lease is one at each time. */
 static void test_two_await_and_one_takes(void **state)
 {
@@ -964,6 +1022,7 @@ int main(void)
 		TEST(test_older_state_takes_a_ticket),
 		TEST(test_only_a_good_certificate_awaits),
 		TEST(test_a_lease_is_taken_by_who_awaits_it),
+		TEST(test_a_take_may_be_repeated),
 		TEST(test_two_await_and_one_takes),
 		TEST(test_what_ends_a_lease_ends_what_awaits_it),
 		TEST(test_what_nobody_has_is_taken_too),
