@@ -214,10 +214,10 @@ int copy_aside(int dir, const uint8_t vm[static UUID_BYTES], int aside, struct f
 	name_of(vm, !aside, from);
 	name_of(vm, aside, to);
 	/* A copy that was put aside is older than one that is there. */
-	int rc = renameat2(dir, from, dir, to, aside ? 0 : RENAME_NOREPLACE);
-	if (rc < 0 && errno != ENOENT && (aside || errno != EEXIST))
+	int moved = renameat2(dir, from, dir, to, aside ? 0 : RENAME_NOREPLACE) == 0;
+	if (!moved && errno != ENOENT && (aside || errno != EEXIST))
 		return fault_set(f, -errno, "%s: %s", from, err_text(-errno));
-	return fsync(dir) < 0 ? fault_set(f, -errno, "%s: %s", to, err_text(-errno)) : 0;
+	return fsync(dir) < 0 ? fault_set(f, -errno, "%s: %s", to, err_text(-errno)) : moved;
 }
 
 int copy_remove(int dir, const uint8_t vm[static UUID_BYTES], struct fault *f)

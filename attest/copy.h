@@ -53,7 +53,7 @@ int copy_spend(int dir, const uint8_t vm[static UUID_BYTES], const char *protect
 /*
  * Put the copy aside, or back: while one is aside there is none.  So does the daemon before it says
  * that a VM has stopped, since nobody knows how that ends if it does not come back.  Nothing to put
- * is fine; a copy that is there already is not replaced.  -errno.
+ * is fine; a copy that is there already is not replaced.  1 if one was put, 0 if not; -errno.
  */
 int copy_aside(int dir, const uint8_t vm[static UUID_BYTES], int aside, struct fault *f) MUST_CHECK;
 

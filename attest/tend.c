@@ -246,20 +246,22 @@ static int report(struct tend *t, struct party *p, struct lease *l, const struct
 /*
  * The sealed copy is put aside before the guardian can hear that the VM has stopped, and comes back
  * only if it has surely not: else another host might get the lease while this one starts the VM
- * offline.  A start that was faster has the VM's lock by now.
+ * offline.  One that is aside from before stays there: an earlier word may have been heard.  A
+ * start that was faster has the VM's lock by now.  *ASIDE: this call has put it there.
  */
-static int stop_begin(struct tend *t, const struct lease_note *n, struct fault *f)
+static int stop_begin(struct tend *t, const struct lease_note *n, int *aside, struct fault *f)
 {
 	CLEANUP_FD int lock = -1;
 	struct watch_seen seen;
 	int rc = lease_note_lock(t->dir, &lock, f);
 	if (rc >= 0)
 		rc = copy_aside(t->dir, n->vm, 1, f);
+	*aside = rc > 0;
 	if (rc >= 0)
 		rc = watch_look(PATH_RUN, PATH_STATE, n->vm, &seen, f);
-	if (rc >= 0 && watch_decide(n->incoming, &seen) != WATCH_STOP)
-		rc = copy_aside(t->dir, n->vm, 0, f) < 0 ? f->rc : -EAGAIN;
-	return rc;
+	if (rc < 0 || watch_decide(n->incoming, &seen) == WATCH_STOP)
+		return rc;
+	return *aside && copy_aside(t->dir, n->vm, 0, f) < 0 ? f->rc : -EAGAIN;
 }
 
 static int stop(struct tend *t, struct party *p, struct lease *l, const struct lease_note *n,
@@ -267,15 +269,15 @@ static int stop(struct tend *t, struct party *p, struct lease *l, const struct l
 {
 	CLEANUP_JSON json_t *answer = NULL;
 	int64_t version;
-	int sent = 0, rc = watch_version(PATH_STATE, n->vm, &version, f);
+	int sent = 0, aside = 0, rc = watch_version(PATH_STATE, n->vm, &version, f);
 	if (rc >= 0)
 		rc = party_ready(t, p, f);
 	if (rc >= 0)
-		rc = stop_begin(t, n, f);
+		rc = stop_begin(t, n, &aside, f);
 	if (rc < 0)
 		return rc;
 	rc = tell(t, p, "/v1/lease/stop", n, version, &answer, &sent, f);
-	if (rc == -EAGAIN && !sent) {
+	if (rc == -EAGAIN && !sent && aside) {
 		CLEANUP_FD int lock = -1;
 		int back = lease_note_lock(t->dir, &lock, f);
 		if (back >= 0)

@@ -305,5 +305,18 @@ started=$SECONDS
 lies 1 'guardian.unreachable: ' "$good, \"/v1/release\": {\"how\": \"hang\"}"
 [ $((SECONDS - started)) -le 45 ] || fail "it took $((SECONDS - started)) s"
 
+# A stop that the guardian may have heard takes the copy away for good, also when it surely does not hear the next one:
+# another host may have the VM by then.
+held() { printf '{"v":1,"vm":"%s","state":"held","token":1,"expires":2,"guardian":"%s","urls":"%s"}\n' "$vm" "$(cat liar/pin)" "$liar_url"; }
+held >"gamma/var/leases/$vm.json"
+echo kept >"gamma/var/leases/$vm.copy"
+echo '{"/v1/lease/stop": {"answer": {}, "how": "cut"}}' >liar/lies
+tends gamma 3 'no guardian answers'
+check 'a stop that may have been heard takes the copy' test ! -e "gamma/var/leases/$vm.copy"
+stop_guardian liar
+tends gamma 3 'no guardian answers'
+check '... for good' test ! -e "gamma/var/leases/$vm.copy"
+rm "gamma/var/leases/$vm".*
+
 [ "$failed" = 0 ] && echo "ok - $checks checks"
 exit "$failed"

@@ -217,16 +217,17 @@ static void test_copy(void **state)
 	assert_memory_equal(got.certificate.data, "a certificate", 13);
 	assert_non_null(strstr(get(ID ".copy"), "\"left\":1"));
 	/* Aside there is none, and back there is the same. */
-	good(copy_aside(dir, note.vm, 1, &f));
+	assert_int_equal(copy_aside(dir, note.vm, 1, &f), 1);
 	refused(-ENOENT, spend(PROTECTOR, &got));
-	good(copy_aside(dir, note.vm, 0, &f));
+	assert_int_equal(copy_aside(dir, note.vm, 1, &f), 0);
+	assert_int_equal(copy_aside(dir, note.vm, 0, &f), 1);
 	good(spend(PROTECTOR, &got));
 	assert_int_equal(got.left, 0);
 	refused(ERR_LIMIT, spend(PROTECTOR, &got));
 	/* What came meanwhile is newer than what was put aside. */
 	good(copy_aside(dir, note.vm, 1, &f));
 	good(copy_write(dir, &c, &f));
-	good(copy_aside(dir, note.vm, 0, &f));
+	assert_int_equal(copy_aside(dir, note.vm, 0, &f), 0);
 	assert_non_null(strstr(get(ID ".copy"), "\"left\":2"));
 	change(ID ".copy", "\"left\":2", "\"left\":101");
 	refused(ERR_FORMAT, spend(PROTECTOR, &got));
