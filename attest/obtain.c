@@ -10,6 +10,7 @@
 #include "attest/health.h"
 #include "attest/lease_note.h"
 #include "attest/ticket.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/paths.h"
 #include "crypto/sign.h"
@@ -22,6 +23,7 @@ _Static_assert(SPAWN_POINT_BYTES == ATTEST_WORKER_KEY_BYTES, "one size of keys")
 
 /* What stands in a sentence besides each guardian's part of it. */
 #define SENTENCE_REST	 256
+#define GIVE_BACK_MS	 5000
 #define RULE_HOST	 "guardian.host"
 #define RULE_UNREACHABLE "guardian.unreachable"
 #define RULE_ANSWER	 "guardian.answer" /* it is none that this host could use */
@@ -201,6 +203,18 @@ static int note_copy(const struct asking *a, struct released *r, struct fault *f
 	return rc < 0 ? fault_set(f, rc, "%s", err_text(rc)) : copy_write(a->o->leases, &c, f);
 }
 
+/* 1 if G has leased the VM to this host again since R, as another start has noted.  The caller has
+ * the lock. */
+static int is_overtaken(const struct asking *a, const struct protector_guardian *g,
+			const struct released *r)
+{
+	struct lease_note n;
+	struct fault unreadable = { 0 };
+	return lease_note_read(a->o->leases, a->o->request->vm, &n, &unreadable) >= 0 &&
+	       !n.incoming && n.token > r->token &&
+	       strcmp(n.guardian.thumbprint, g->thumbprint) == 0;
+}
+
 static int note(const struct asking *a, const struct protector_guardian *g, struct released *r,
 		struct fault *f)
 {
@@ -212,6 +226,9 @@ static int note(const struct asking *a, const struct protector_guardian *g, stru
 				.guardian = *g };
 	memcpy(n.vm, q->vm, sizeof(n.vm));
 	int rc = lease_note_lock(a->o->leases, &lock, f);
+	/* Whose hook was killed may be here later than the start that followed. */
+	if (rc >= 0 && !q->comes && is_overtaken(a, g, r))
+		rc = fault_set(f, ERR_STATE, "the VM was started again meanwhile");
 	if (rc >= 0)
 		rc = copy_remove(a->o->leases, q->vm, f);
 	if (rc >= 0 && !q->comes)
@@ -221,6 +238,33 @@ static int note(const struct asking *a, const struct protector_guardian *g, stru
 	if (rc >= 0 && r->copy.len)
 		rc = note_copy(a, r, f);
 	return ruled(a, RULE_HOST, rc < 0 ? fault_wrap(f, rc, "the lease cannot be noted") : 0);
+}
+
+/*
+ * Give back the lease that R came with, and that this host can do nothing with: nobody else could
+ * start the VM.  Without the sealed copy, which would start it here all the same.
+ */
+static void give_back(const struct asking *a, const struct protector_guardian *g,
+		      struct remote *remote, const struct released *r)
+{
+	CLEANUP_FD int lock = -1;
+	CLEANUP_JSON json_t *answer = NULL;
+	char host[UUID_TEXT_SIZE], vm[UUID_TEXT_SIZE];
+	const struct ask_request *q = a->o->request;
+	struct client_refusal *why = calloc(1, sizeof(*why));
+	struct fault ignored = { 0 };
+	if (why && !q->comes && lease_note_lock(a->o->leases, &lock, &ignored) >= 0 &&
+	    !is_overtaken(a, g, r) && copy_remove(a->o->leases, q->vm, &ignored) >= 0) {
+		uuid_format(r->health.host, host);
+		uuid_format(q->vm, vm);
+		client_until(remote->client, clock_ms() + GIVE_BACK_MS);
+		(void)!remote_post(remote, "/v1/lease/stop",
+				   json_pack("{s:s, s:s, s:I, s:I}", "id", host, "vm", vm, "token",
+					     (json_int_t)r->token, "version",
+					     (json_int_t)q->state_version),
+				   CLIENT_ONCE, &answer, why, &ignored);
+	}
+	free(why);
 }
 
 static int attest(const struct asking *a, struct remote *remote, struct health *h, struct fault *f)
@@ -256,12 +300,15 @@ static int ask_one(const struct asking *a, const struct protector_guardian *g, s
 	r.about.protector_chars = q->protector_bytes;
 	memcpy(r.about.vm, q->vm, sizeof(r.about.vm));
 	rc = release(a, &remote, &r, f);
-	if (rc >= 0)
-		rc = unwrap(a, &r, f);
-	if (rc >= 0)
-		rc = note(a, g, &r, f);
 	if (rc < 0)
 		return rc;
+	rc = unwrap(a, &r, f);
+	if (rc >= 0)
+		rc = note(a, g, &r, f);
+	if (rc < 0) {
+		give_back(a, g, &remote, &r);
+		return rc;
+	}
 	snprintf(a->reply->guardian, sizeof(a->reply->guardian), "%s",
 		 client_address(remote.client));
 	put_key(&a->reply->key, &r.about);

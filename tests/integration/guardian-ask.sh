@@ -135,6 +135,21 @@ ends
 tends beta 0 ''
 no_note beta
 
+# A lease that cannot be noted is given back, and a start whose hook was killed does not undo the one after it.
+lives alpha
+mkdir "alpha/var/leases/$vm.json"
+asks alpha 1 'the lease cannot be noted' protector 7
+rmdir "alpha/var/leases/$vm.json"
+lives beta
+asks beta 0 'key ok token' protector 7
+jq -c '.token += 5' "beta/var/leases/$vm.json" >changed && cp changed "beta/var/leases/$vm.json"
+asks beta 1 'started again meanwhile' protector 7
+jq -c '.token -= 5' changed >"beta/var/leases/$vm.json"
+asks beta 0 'key ok token' protector 7
+ends
+tends beta 0 ''
+no_note beta
+
 # --- a migration: the lease follows the VM ---
 
 lives alpha
