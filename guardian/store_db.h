@@ -73,9 +73,8 @@ extern const char STORE_SCHEMA_SQLITE[];
 extern const char STORE_SCHEMA_POSTGRES[];
 /* How many of the tables' rules are there and enabled, and how many there have to be; how many
  * rights everyone has; queries that give 0 for a database that is whole, then NULL. */
-extern const char STORE_POSTGRES_RULES[];
+extern const char STORE_POSTGRES_RULES[], STORE_POSTGRES_PUBLIC[];
 #define STORE_POSTGRES_N_RULES 21
-extern const char STORE_POSTGRES_PUBLIC[];
 extern const char *const STORE_POSTGRES_CHECKS[];
 
 enum db_type { DB_NULL, DB_INTEGER, DB_TEXT, DB_BLOB };
