@@ -160,11 +160,20 @@ int jwe_wrap(const struct jwk *to, const struct jwk *ephemeral,
 	return rc < 0 ? rc : wrap_cek(w.kek, cek, wrapped);
 }
 
-int jwe_open(const struct ecdh *ecdh, const char *what,
-	     const uint8_t epk_x[static JWK_COORDINATE_BYTES],
-	     const uint8_t epk_y[static JWK_COORDINATE_BYTES],
-	     const uint8_t wrapped[static JWE_WRAPPED_BYTES], const char *aad,
-	     const struct jwe_content *content, uint8_t key[static KEY_BYTES], struct fault *f)
+static int refuse(const char *what, const struct ecdh *ecdh, struct fault *f)
+{
+	ERR_clear_error();
+	return fault_set(f, ERR_AUTH,
+			 "%s wrapped for %s does not authenticate: it was wrapped for another key, "
+			 "VM or owner, or altered",
+			 what, ecdh->thumbprint);
+}
+
+int jwe_unwrap(const struct ecdh *ecdh, const char *what,
+	       const uint8_t epk_x[static JWK_COORDINATE_BYTES],
+	       const uint8_t epk_y[static JWK_COORDINATE_BYTES],
+	       const uint8_t wrapped[static JWE_WRAPPED_BYTES], uint8_t cek[static JWE_CEK_BYTES],
+	       struct fault *f)
 {
 	CLEANUP(work_done) struct work w = { 0 };
 	int rc = ecdh->derive(ecdh->arg, epk_x, epk_y, w.z);
@@ -173,13 +182,33 @@ int jwe_open(const struct ecdh *ecdh, const char *what,
 	if (rc < 0)
 		return fault_set(f, rc, "the private key %s cannot be used: %s", ecdh->thumbprint,
 				 err_text(rc));
-	if (!unwrap_cek(w.kek, wrapped, w.cek) || !decrypt_key(w.cek, aad, content, w.key)) {
+	if (!unwrap_cek(w.kek, wrapped, w.cek))
+		return refuse(what, ecdh, f);
+	memcpy(cek, w.cek, JWE_CEK_BYTES);
+	return 0;
+}
+
+int jwe_decrypt(const uint8_t cek[static JWE_CEK_BYTES], const char *aad,
+		const struct jwe_content *content, uint8_t key[static KEY_BYTES])
+{
+	CLEANUP(work_done) struct work w = { 0 };
+	if (!decrypt_key(cek, aad, content, w.key)) {
 		ERR_clear_error();
-		return fault_set(f, ERR_AUTH,
-				 "%s wrapped for %s does not authenticate: it was wrapped for "
-				 "another key, VM or owner, or altered",
-				 what, ecdh->thumbprint);
+		return ERR_AUTH;
 	}
 	memcpy(key, w.key, KEY_BYTES);
 	return 0;
+}
+
+int jwe_open(const struct ecdh *ecdh, const char *what,
+	     const uint8_t epk_x[static JWK_COORDINATE_BYTES],
+	     const uint8_t epk_y[static JWK_COORDINATE_BYTES],
+	     const uint8_t wrapped[static JWE_WRAPPED_BYTES], const char *aad,
+	     const struct jwe_content *content, uint8_t key[static KEY_BYTES], struct fault *f)
+{
+	CLEANUP(work_done) struct work w = { 0 };
+	int rc = jwe_unwrap(ecdh, what, epk_x, epk_y, wrapped, w.cek, f);
+	if (rc < 0)
+		return rc;
+	return jwe_decrypt(w.cek, aad, content, key) < 0 ? refuse(what, ecdh, f) : 0;
 }

@@ -45,9 +45,20 @@ int jwe_encrypt(const uint8_t cek[static JWE_CEK_BYTES], const char *aad,
 		const uint8_t key[static KEY_BYTES], struct jwe_content *out) MUST_CHECK;
 
 /*
- * Unwrap the content key with ECDH's key and decrypt KEY with it.  WHAT names the key in the
- * sentence.  ERR_AUTH, or ECDH's error; KEY is untouched on failure.
+ * Unwrap the content key with ECDH's key.  WHAT names what it encrypts in the sentence.  ERR_AUTH,
+ * or ECDH's error; CEK is untouched on failure.
  */
+int jwe_unwrap(const struct ecdh *ecdh, const char *what,
+	       const uint8_t epk_x[static JWK_COORDINATE_BYTES],
+	       const uint8_t epk_y[static JWK_COORDINATE_BYTES],
+	       const uint8_t wrapped[static JWE_WRAPPED_BYTES], uint8_t cek[static JWE_CEK_BYTES],
+	       struct fault *f) MUST_CHECK;
+
+/* Decrypt KEY with the content key.  ERR_AUTH without a sentence; KEY is untouched then. */
+int jwe_decrypt(const uint8_t cek[static JWE_CEK_BYTES], const char *aad,
+		const struct jwe_content *content, uint8_t key[static KEY_BYTES]) MUST_CHECK;
+
+/* Both.  ERR_AUTH, or ECDH's error; KEY is untouched on failure. */
 int jwe_open(const struct ecdh *ecdh, const char *what,
 	     const uint8_t epk_x[static JWK_COORDINATE_BYTES],
 	     const uint8_t epk_y[static JWK_COORDINATE_BYTES],

@@ -5,7 +5,8 @@
  *
  * So it opens only in that worker, only on that host, and only while the host's PCRs are as they
  * were judged.  Both layers are bound to the request: certificate, protector, VM and request id.
- * The sender is not authenticated: what proves a key is that the VM's state opens with it.
+ * What is released is the content key of the owner's protector, not the VM key itself: the sender
+ * is not authenticated, and what proves the key is that the protector's content opens with it.
  *
  * May be used by: guardian/ (seals), attest/ (the host's layer), worker/ before it seals, cli/.
  */
@@ -13,16 +14,16 @@
 #define SHIELDVM_CRYPTO_KEYRELEASE_H
 
 #include "crypto/hpke.h"
-#include "crypto/key.h"
+#include "crypto/protector.h"
 
 #define KEYRELEASE_REQUEST_BYTES 16
 #define KEYRELEASE_PLAIN_BYTES	 (1 + KEY_BYTES + 3 * 8)
 #define KEYRELEASE_INNER_BYTES	 (KEYRELEASE_PLAIN_BYTES + HPKE_OVERHEAD_BYTES)
 #define KEYRELEASE_BYTES	 (KEYRELEASE_INNER_BYTES + HPKE_OVERHEAD_BYTES)
 
-/* What is released. */
+/* What is released: with the protector that it is bound to, the VM key. */
 struct keyrelease {
-	struct vm_key key;
+	struct content_key key;
 	int64_t token;	 /* fencing token of the VM's lease */
 	int64_t expires; /* of the lease: seconds since 1970 */
 	int64_t spent;	 /* the vTPM's state versions must be higher from now on */

@@ -131,6 +131,22 @@ struct ecdh {
 int ecdh_from_jwk(const struct jwk *k, struct ecdh *out) MUST_CHECK;
 
 /*
+ * The key that the VM key is encrypted with in the protector.  Whoever has it, and the protector,
+ * has the VM key, and knows it for the one that the owner put there; so this is what travels where
+ * nobody signs for it (crypto/keyrelease.h).
+ */
+struct content_key {
+	uint8_t bytes[KEY_BYTES];
+};
+/* As protector_unwrap(), which is this and protector_open(): what does not open is not given. */
+int protector_unwrap_content_key(const struct protector *p, const struct ecdh *ecdh,
+				 struct content_key *out, struct fault *f) MUST_CHECK;
+
+/* The VM key.  ERR_AUTH if K is not the key of P's content; KEY is then untouched. */
+int protector_open(const struct protector *p, const struct content_key *k, struct vm_key *key,
+		   struct fault *f) MUST_CHECK;
+
+/*
  * Unwrap the VM key with ECDH's key.  ERR_RECIPIENT if it has no entry, ERR_AUTH if the entry or
  * the JWE does not authenticate.  KEY is untouched on failure.
  */

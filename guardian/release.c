@@ -49,21 +49,19 @@ static int seal(const struct ecdh *ecdh, const struct release_ask *ask, const st
 		const struct lease_grant *grant, struct buf *out, struct buf *copy,
 		struct refusal *why)
 {
-	CLEANUP_KEY struct vm_key key = { { 0 } };
 	struct keyrelease r = { .token = grant->token,
 				.expires = grant->expires,
 				.spent = grant->spent };
 	uint8_t host[RAWKEY_P256_POINT] = { 4 };
 	memcpy(host + 1, grant->health.x, 32);
 	memcpy(host + 33, grant->health.y, 32);
-	int rc = protector_unwrap(p, ecdh, &key, &why->fault);
+	int rc = protector_unwrap_content_key(p, ecdh, &r.key, &why->fault);
 	/* The entry is not at fault if the key could not be used at all. */
 	if (rc < 0)
 		return refuse_failed(why, rc > -4096 ? "guardian.keys" : "protector.unwrap", rc);
-	r.key = key;
 	rc = seal_both(host, ask, !ask->incoming && protector_facts(p)->offline > 0, &r, out, copy,
 		       &why->fault);
-	key_done(&r.key);
+	wipe(&r, sizeof(r));
 	return refuse_failed(why, "protector.unwrap", rc);
 }
 

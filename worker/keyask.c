@@ -31,9 +31,22 @@ static int open_inner(const struct order *order, const struct ecdh *mine,
 	return 0;
 }
 
-int keyask(struct order *order, uint64_t state_version, struct keyrelease *out, struct fault *f)
+void keyask_done(struct keyask *k)
+{
+	key_done(&k->key);
+}
+
+static void release_done(struct keyrelease *r)
+{
+	wipe(r, sizeof(*r));
+}
+
+int keyask(struct order *order, const struct protector *protector, uint64_t state_version,
+	   struct keyask *out, struct fault *f)
 {
 	CLEANUP_JWK struct jwk *key = NULL;
+	CLEANUP(release_done) struct keyrelease release = { 0 };
+	struct fault why = { 0 };
 	uint8_t point[JWK_POINT_BYTES];
 	struct spawn_key answer;
 	struct ecdh mine;
@@ -45,5 +58,17 @@ int keyask(struct order *order, uint64_t state_version, struct keyrelease *out, 
 		return fault_set(f, rc, "the worker's key cannot be used: %s", err_text(rc));
 	jwk_point(key, point);
 	rc = order_ask_key(order, point, state_version, &answer, f);
-	return rc < 0 ? rc : open_inner(order, &mine, point, &answer, out, f);
+	if (rc >= 0)
+		rc = open_inner(order, &mine, point, &answer, &release, f);
+	if (rc < 0)
+		return rc;
+	rc = protector_open(protector, &release.key, &out->key, &why);
+	if (rc < 0)
+		return fault_set(f, ERR_POLICY,
+				 "guardian.key: what came for this worker from a guardian is not "
+				 "the key of its VM: %s",
+				 why.text);
+	out->token = release.token;
+	out->spent = release.spent;
+	return 0;
 }

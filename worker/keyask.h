@@ -4,11 +4,9 @@
  * (docs/FORMAT.md, "Key release").
  *
  * The worker makes an ephemeral key that is never anywhere but in its own memory; what the hook and
- * shieldvm-ask pass on is sealed to it.  HPKE tells nobody who sealed: that the guardian released
- * it is known to shieldvm-ask, which talks to the guardian's pinned key.  For the worker the proof
- * is the same as with an unwrapped key: the VM's state opens with it.  For a vTPM that is made new,
- * or that is to come from another host, there is no such proof before that state has come in, and
- * root of this host could give it any key: one that opens nothing of the VM's, now or later.
+ * shieldvm-ask pass on is sealed to it.  HPKE tells nobody who sealed; but what is released is the
+ * content key of the protector that the owner signed, and only the right one opens that: nobody on
+ * the way can have the worker use a key of their own.
  *
  * Used by: worker/main.c, in phase load.
  */
@@ -18,12 +16,19 @@
 #include "crypto/keyrelease.h"
 #include "worker/order.h"
 
+struct keyask {
+	struct vm_key key;
+	int64_t token, spent; /* of the lease; crypto/keyrelease.h */
+};
+void keyask_done(struct keyask *k);
+#define CLEANUP_KEYASK CLEANUP(keyask_done)
+
 /*
- * Ask for the key of ORDER's VM, with ORDER's protector and a vTPM whose state file says
+ * Ask for the key of ORDER's VM, whose PROTECTOR is ORDER's, with a vTPM whose state file says
  * STATE_VERSION (0: there is none).  Errors of order_ask_key(); ERR_POLICY (rule guardian.key) if
- * what comes back does not open.  OUT is untouched on failure.
+ * what comes back does not open, or does not open the protector.  OUT is untouched on failure.
  */
-int keyask(struct order *order, uint64_t state_version, struct keyrelease *out,
-	   struct fault *f) MUST_CHECK;
+int keyask(struct order *order, const struct protector *protector, uint64_t state_version,
+	   struct keyask *out, struct fault *f) MUST_CHECK;
 
 #endif

@@ -232,21 +232,16 @@ static int unwrap(const struct protector *protector, int *host_key_fd, struct vm
 	return protector_unwrap(protector, &ecdh, key, f);
 }
 
-static void release_done(struct keyrelease *r)
-{
-	key_done(&r->key);
-}
-
 static enum store_birth birth_of(const struct order *order)
 {
 	return order->comes ? STORE_COMES : order->may_be_new ? STORE_MAY_BE_NEW : STORE_MUST_EXIST;
 }
 
 /* The VM key from a guardian, for the vTPM's state as it is here. */
-static int ask(struct order *order, int state, struct lease *lease, struct vm_key *key,
-	       struct fault *f)
+static int ask(struct order *order, int state, const struct protector *protector,
+	       struct lease *lease, struct vm_key *key, struct fault *f)
 {
-	CLEANUP(release_done) struct keyrelease release = { 0 };
+	CLEANUP_KEYASK struct keyask got = { 0 };
 	uint64_t version = 0;
 	int rc = store_may_open(state, STATE_NAME, birth_of(order), f);
 	if (rc < 0)
@@ -255,12 +250,12 @@ static int ask(struct order *order, int state, struct lease *lease, struct vm_ke
 	rc = order->comes ? -ENOENT : statehead_read(state, STATE_NAME, &version, f);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	rc = keyask(order, version, &release, f);
+	rc = keyask(order, protector, version, &got, f);
 	if (rc < 0)
 		return rc;
-	*key = release.key;
-	*lease = (struct lease){ .asked = version, .spent = (uint64_t)release.spent };
-	log_info("a guardian has released the VM's key (lease %lld)", (long long)release.token);
+	*key = got.key;
+	*lease = (struct lease){ .asked = version, .spent = (uint64_t)got.spent };
+	log_info("a guardian has released the VM's key (lease %lld)", (long long)got.token);
 	return 0;
 }
 
@@ -270,7 +265,7 @@ static int get_key(struct order *order, struct places *places, const struct prot
 	struct fault why = { 0 };
 	int rc = unwrap(protector, &places->host_key, key, &why);
 	if ((rc == ERR_RECIPIENT || rc == -ENOENT) && protector_n_guardians(protector) > 0)
-		return ask(order, places->state, lease, key, f);
+		return ask(order, places->state, protector, lease, key, f);
 	return rc < 0 ? fault_set(f, rc, "%s", why.text) : 0;
 }
 

@@ -253,9 +253,14 @@ static int open_key(const struct simhost *h, const struct simvm *v,
 				     &why->fault);
 	if (rc < 0)
 		return wrong(why, "the released key does not open");
-	int same = memcmp(r.key.bytes, v->key.bytes, KEY_BYTES) == 0 && r.token == g->token &&
-		   r.expires == g->expires && r.spent == g->spent;
-	key_done(&r.key);
+	CLEANUP_PROTECTOR struct protector *p = NULL;
+	CLEANUP_KEY struct vm_key key = { { 0 } };
+	rc = protector_parse((const char *)v->protector.data, v->protector.len, &p, &why->fault);
+	if (rc >= 0)
+		rc = protector_open(p, &r.key, &key, &why->fault);
+	int same = rc >= 0 && memcmp(key.bytes, v->key.bytes, KEY_BYTES) == 0 &&
+		   r.token == g->token && r.expires == g->expires && r.spent == g->spent;
+	wipe(&r, sizeof(r));
 	return same ? 0 : wrong(why, "another key was released, or another lease than was told");
 }
 

@@ -78,7 +78,7 @@ static void open_key(const struct ask_request *q, const struct ask_reply *reply,
 	struct fault f = { 0 };
 	struct ecdh ecdh, owners;
 	struct keyrelease r = { 0 };
-	struct vm_key key;
+	struct vm_key key, got;
 	CLEANUP_PROTECTOR struct protector *p = NULL;
 	struct keyrelease_about about = { .certificate = reply->key.certificate,
 					  .certificate_bytes = reply->key.certificate_bytes,
@@ -93,10 +93,10 @@ static void open_key(const struct ask_request *q, const struct ask_reply *reply,
 	good(protector_parse(text, q->protector_bytes, &p, &f), &f);
 	good(ecdh_from_jwk(owner, &owners), &f);
 	good(protector_unwrap(p, &owners, &key, &f), &f);
+	int same = protector_open(p, &r.key, &got, &f) >= 0 && memcmp(&key, &got, sizeof(key)) == 0;
 	printf("%s token %lld expires %lld spent %lld left %u by %s\n",
-	       memcmp(&key, &r.key, sizeof(key)) == 0 ? "key ok" : "another key",
-	       (long long)r.token, (long long)r.expires, (long long)r.spent, reply->offline_left,
-	       reply->guardian[0] ? reply->guardian : "-");
+	       same ? "key ok" : "another key", (long long)r.token, (long long)r.expires,
+	       (long long)r.spent, reply->offline_left, reply->guardian[0] ? reply->guardian : "-");
 }
 
 static void point_of(const struct jwk *k, uint8_t out[static SPAWN_POINT_BYTES])

@@ -76,6 +76,8 @@ static void open_them(const uint8_t vm[static UUID_BYTES], const char *request, 
 	struct ecdh host_ecdh, worker_ecdh;
 	uint8_t host_point[RAWKEY_P256_POINT], worker_point[RAWKEY_P256_POINT];
 	struct keyrelease got, kept;
+	struct vm_key opened;
+	CLEANUP_PROTECTOR struct protector *p = NULL;
 	struct keyrelease_about about;
 	CLEANUP_BUF struct buf certificate, protector, key, copy, want;
 	CLEANUP_BUF struct buf inner = BUF_INIT(KEYRELEASE_INNER_BYTES);
@@ -93,12 +95,14 @@ static void open_them(const uint8_t vm[static UUID_BYTES], const char *request, 
 	MUST(strict_b64(request, strlen(request), about.request, sizeof(about.request)));
 	MUST(keyrelease_unwrap(&host_ecdh, host_point, &about, key.data, key.len, &inner, &f));
 	MUST(keyrelease_open(&worker_ecdh, worker_point, &about, inner.data, inner.len, &got, &f));
-	MUST(memcmp(got.key.bytes, want.data, KEY_BYTES) == 0 ? 0 : ERR_AUTH);
+	MUST(protector_parse((const char *)protector.data, protector.len, &p, &f));
+	MUST(protector_open(p, &got.key, &opened, &f));
+	MUST(memcmp(opened.bytes, want.data, KEY_BYTES) == 0 ? 0 : ERR_AUTH);
 	printf("%" PRId64 "\n", got.token);
 	if (copy.len == 0)
 		return;
 	MUST(keyrelease_open_copy(&host_ecdh, host_point, &about, copy.data, copy.len, &kept, &f));
-	MUST(memcmp(kept.key.bytes, want.data, KEY_BYTES) == 0 ? 0 : ERR_AUTH);
+	MUST(memcmp(kept.key.bytes, got.key.bytes, KEY_BYTES) == 0 ? 0 : ERR_AUTH);
 	MUST(kept.token == got.token ? 0 : ERR_AUTH);
 }
 

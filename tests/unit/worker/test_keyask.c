@@ -13,9 +13,13 @@
 #include "crypto/jwk.h"
 #include "worker/keyask.h"
 
-static const char PROTECTOR[] = "a protector";
 static const uint8_t VM[UUID_BYTES] = { 1, 2, 3 };
 static const uint8_t CERTIFICATE[] = "a certificate";
+/* The VM's, and another one of the same owner's for the same VM: with another key. */
+static struct buf text[2];
+static struct protector *protector;
+static struct vm_key vm_key;
+static struct content_key content[2];
 
 enum lie {
 	NONE,
@@ -24,6 +28,8 @@ enum lie {
 	OTHER_REQUEST,
 	OTHER_CERTIFICATE,
 	OTHER_WORKER,
+	OTHER_KEY,
+	OTHER_CONTENT,
 	OTHER_MAGIC,
 	OTHER_VERSION,
 	NO_CERTIFICATE,
@@ -40,12 +46,13 @@ static _Noreturn void give_up(void)
 }
 
 /* What host and guardian do: seal to the worker, inside to the host, and take the host's off. */
-static void seal(const uint8_t *worker, const struct keyrelease_about *about, uint8_t *inner_out)
+static void seal(const uint8_t *worker, const struct keyrelease_about *about,
+		 const struct content_key *key, uint8_t *inner_out)
 {
 	CLEANUP_JWK struct jwk *host = NULL;
 	CLEANUP_BUF struct buf sealed = BUF_INIT(KEYRELEASE_BYTES);
 	CLEANUP_BUF struct buf inner = BUF_INIT(KEYRELEASE_INNER_BYTES);
-	const struct keyrelease r = { .key = { { 42 } }, .token = 5, .expires = 6, .spent = 7 };
+	const struct keyrelease r = { .key = *key, .token = 5, .expires = 6, .spent = 7 };
 	uint8_t point[JWK_POINT_BYTES];
 	struct ecdh ecdh;
 	if (jwk_new(&host, NULL) < 0 || ecdh_from_jwk(host, &ecdh) < 0)
@@ -70,21 +77,29 @@ static _Noreturn void play_hook(int sock, enum lie lie)
 		give_up();
 	struct keyrelease_about about = { .certificate = CERTIFICATE,
 					  .certificate_bytes = sizeof(CERTIFICATE),
-					  .protector = PROTECTOR,
-					  .protector_chars = strlen(PROTECTOR),
+					  .protector = (const char *)text[0].data,
+					  .protector_chars = text[0].len,
 					  .request = { 9 } };
 	memcpy(about.vm, VM, UUID_BYTES);
 	memcpy(answer.certificate, CERTIFICATE, sizeof(CERTIFICATE));
 	if (lie == OTHER_VM)
 		about.vm[15] ^= 1;
-	if (lie == OTHER_PROTECTOR)
-		about.protector = "b protector";
+	if (lie == OTHER_PROTECTOR) {
+		about.protector = (const char *)text[1].data;
+		about.protector_chars = text[1].len;
+	}
 	if (lie == OTHER_WORKER) {
 		if (jwk_new(&other, NULL) < 0)
 			give_up();
 		jwk_point(other, ask.ask.worker);
 	}
-	seal(ask.ask.worker, &about, answer.inner);
+	/* Anybody can seal to the worker: somebody's own key, or what is right elsewhere. */
+	static const struct content_key OWN = { { 42 } };
+	seal(ask.ask.worker, &about,
+	     lie == OTHER_KEY	    ? &OWN
+	     : lie == OTHER_CONTENT ? &content[1]
+				    : &content[0],
+	     answer.inner);
 	answer.magic ^= lie == OTHER_MAGIC;
 	answer.version ^= lie == OTHER_VERSION;
 	answer.request[0] ^= lie == OTHER_REQUEST;
@@ -101,12 +116,12 @@ static _Noreturn void play_hook(int sock, enum lie lie)
 	_exit(0);
 }
 
-static int ask(enum lie lie, struct keyrelease *out, struct fault *f)
+static int ask(enum lie lie, struct keyask *out, struct fault *f)
 {
-	struct order order = { .lock = -1, .protector = BUF_INIT(64) };
+	struct order order = { .lock = -1, .protector = BUF_INIT(PROTECTOR_TEXT_MAX) };
 	int ends[2], status;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
-	assert_int_equal(buf_add(&order.protector, PROTECTOR, strlen(PROTECTOR)), 0);
+	assert_int_equal(buf_add(&order.protector, text[0].data, text[0].len), 0);
 	memcpy(order.vm, VM, UUID_BYTES);
 	order.sock = ends[0];
 	pid_t pid = fork();
@@ -117,7 +132,7 @@ static int ask(enum lie lie, struct keyrelease *out, struct fault *f)
 	}
 	fd_close(&ends[1]);
 	int before = dup(0);
-	int rc = keyask(&order, 1234, out, f);
+	int rc = keyask(&order, protector, 1234, out, f);
 	int after = dup(0);
 	assert_int_equal(after, before + 1);
 	fd_close(&before);
@@ -130,11 +145,11 @@ static int ask(enum lie lie, struct keyrelease *out, struct fault *f)
 
 static void test_key(void **state)
 {
-	struct keyrelease r = { 0 };
+	struct keyask r = { 0 };
 	(void)state;
 	assert_int_equal(ask(NONE, &r, NULL), 0);
-	assert_int_equal(r.key.bytes[0], 42);
-	assert_true(r.token == 5 && r.expires == 6 && r.spent == 7);
+	assert_memory_equal(r.key.bytes, vm_key.bytes, KEY_BYTES);
+	assert_true(r.token == 5 && r.spent == 7);
 }
 
 static void test_lies(void **state)
@@ -148,6 +163,8 @@ static void test_lies(void **state)
 		[OTHER_REQUEST] = { ERR_POLICY, "guardian.key: " },
 		[OTHER_CERTIFICATE] = { ERR_POLICY, "guardian.key: " },
 		[OTHER_WORKER] = { ERR_POLICY, "guardian.key: " },
+		[OTHER_KEY] = { ERR_POLICY, "is not the key of its VM" },
+		[OTHER_CONTENT] = { ERR_POLICY, "is not the key of its VM" },
 		[ALTERED] = { ERR_POLICY, "guardian.key: " },
 		[OTHER_MAGIC] = { ERR_FORMAT, "malformed" },
 		[OTHER_VERSION] = { ERR_FORMAT, "malformed" },
@@ -158,12 +175,48 @@ static void test_lies(void **state)
 	};
 	(void)state;
 	for (enum lie lie = NONE + 1; lie < LIES; lie++) {
-		struct keyrelease r = { .token = 77 };
+		struct keyask r = { .token = 77 };
 		struct fault f = { 0 };
 		assert_int_equal(ask(lie, &r, &f), want[lie].rc);
 		assert_non_null(strstr(f.text, want[lie].text));
 		assert_true(r.token == 77 && r.key.bytes[0] == 0);
 	}
+}
+
+static int make(void **state)
+{
+	(void)state;
+	struct protector_facts facts = { .level = LEVEL_SHIELDED };
+	CLEANUP_JWK struct jwk *owner = NULL;
+	CLEANUP_JWK struct jwk *host = NULL;
+	const struct jwk *hosts[1];
+	struct ecdh ecdh;
+	memcpy(facts.vm, VM, UUID_BYTES);
+	if (jwk_new(&owner, NULL) < 0 || jwk_new(&host, NULL) < 0 ||
+	    ecdh_from_jwk(owner, &ecdh) < 0)
+		return -1;
+	hosts[0] = host;
+	for (int i = 1; i >= 0; i--) {
+		protector_free(protector);
+		protector = NULL;
+		text[i] = BUF_INIT(PROTECTOR_TEXT_MAX);
+		if (key_new(&vm_key) < 0 ||
+		    protector_make(&facts, &vm_key, owner, hosts, 1, NULL, &text[i], NULL) < 0 ||
+		    protector_parse((const char *)text[i].data, text[i].len, &protector, NULL) <
+			    0 ||
+		    protector_unwrap_content_key(protector, &ecdh, &content[i], NULL) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int done(void **state)
+{
+	(void)state;
+	protector_free(protector);
+	buf_done(&text[0]);
+	buf_done(&text[1]);
+	return 0;
 }
 
 int main(void)
@@ -172,5 +225,5 @@ int main(void)
 		cmocka_unit_test(test_key),
 		cmocka_unit_test(test_lies),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, make, done);
 }
