@@ -19,6 +19,7 @@
 #define SHIELDVM_CRYPTO_PROTECTOR_H
 
 #include "base/buf.h"
+#include "crypto/ecdh.h"
 #include "crypto/healthcert.h"
 #include "crypto/jwk.h"
 #include "crypto/key.h"
@@ -113,22 +114,6 @@ const struct protector_guardian *protector_guardian(const struct protector *p, s
  * key rewrap` makes a new protector for the same recipients from these, without asking the hosts.
  */
 const struct jwk *protector_recipient_key(const struct protector *p, size_t i);
-
-/*
- * Computes the ECDH shared secret: the x coordinate of d * (X, Y), big endian, 32 bytes.  The
- * private key stays with whoever implements this: a file today, a TPM or an HSM later.  THUMBPRINT
- * names the key; 0 or an error.
- */
-struct ecdh {
-	char thumbprint[JWK_THUMBPRINT_SIZE];
-	int (*derive)(void *arg, const uint8_t x[static JWK_COORDINATE_BYTES],
-		      const uint8_t y[static JWK_COORDINATE_BYTES],
-		      uint8_t z[static JWK_COORDINATE_BYTES]);
-	void *arg;
-};
-
-/* An ecdh over a private JWK, which must outlive it. */
-int ecdh_from_jwk(const struct jwk *k, struct ecdh *out) MUST_CHECK;
 
 /*
  * The key that the VM key is encrypted with in the protector.  Whoever has it, and the protector,
