@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * shieldvm guardian log: the guardian's log, of a VM or of what admins decided, fetched and
- * verified with the guardian's log key, which its reader has from elsewhere.
+ * shieldvm guardian log: the guardian's log, of a VM or of what admins decided, fetched by an
+ * admin, or of a VM by its owner, and verified with the guardian's log key, which its reader has
+ * from elsewhere.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +25,7 @@
 #define HEAD_SECONDS 900 /* between the guardian's clock and ours */
 
 struct options {
-	const char *guardian, *admin, *log_key, *head, *vm;
+	const char *guardian, *admin, *owner, *log_key, *head, *vm;
 	int json;
 };
 
@@ -69,17 +70,37 @@ static int add_page(const json_t *answer, struct log *l, size_t *n, struct fault
 	return rc < 0 ? fault_set(f, rc, "the log's head: %s", err_text(rc)) : 0;
 }
 
+/* One page of it, as an admin; or as the VM's owner, who is nobody else to the guardian. */
+static int fetch_page(struct remote *r, int as_owner, const char *vm, int64_t from, json_t **answer,
+		      struct fault *f)
+{
+	char path[128];
+	CLEANUP_BUF struct buf text = BUF_INIT(JWK_FILE_MAX);
+	json_t *key = NULL;
+	if (!as_owner) {
+		snprintf(path, sizeof(path), "/v1/log?vm=%s&from=%" PRId64, vm, from);
+		return remote_get(r, path, answer, NULL, f);
+	}
+	int rc = jwk_public_text(r->key, &text);
+	if (rc < 0)
+		return fault_set(f, rc, "the owner's key: %s", err_text(rc));
+	rc = strict_json((const char *)text.data, text.len, "the owner's key", &key, f);
+	return rc < 0 ? rc
+		      : remote_post(r, "/v1/owner/log",
+				    json_pack("{s:s, s:o, s:I}", "vm", vm, "owner_key", key, "from",
+					      (json_int_t)from),
+				    CLIENT_REPEATABLE, answer, NULL, f);
+}
+
 /* All of it, in pages that the guardian cuts. */
-static int fetch(struct remote *r, const char *vm, struct log *l, const struct jwk *key,
-		 struct ledger_head *head, struct fault *f)
+static int fetch(struct remote *r, int as_owner, const char *vm, struct log *l,
+		 const struct jwk *key, struct ledger_head *head, struct fault *f)
 {
 	int64_t have = 0;
 	size_t n = 0;
 	do {
-		char path[128];
 		CLEANUP_JSON json_t *answer = NULL;
-		snprintf(path, sizeof(path), "/v1/log?vm=%s&from=%" PRId64, vm, have + 1);
-		int rc = remote_get(r, path, &answer, NULL, f);
+		int rc = fetch_page(r, as_owner, vm, have + 1, &answer, f);
 		if (rc >= 0)
 			rc = add_page(answer, l, &n, f);
 		if (rc >= 0)
@@ -211,7 +232,7 @@ static int show(const struct options *o, struct remote *r, const char *vm, const
 	if (rc >= 0)
 		rc = read_known(kept, key, &before, &known, f);
 	if (rc >= 0)
-		rc = fetch(r, vm, &l, key, &head, f);
+		rc = fetch(r, o->owner != NULL, vm, &l, key, &head, f);
 	if (rc >= 0)
 		rc = check_vm(&head, vm, f);
 	if (rc >= 0)
@@ -249,6 +270,7 @@ static int read_options(int argc, char **argv, struct options *o, struct fault *
 	static const struct option OPTIONS[] = {
 		{ "guardian", required_argument, NULL, 'g' },
 		{ "admin", required_argument, NULL, 'a' },
+		{ "owner", required_argument, NULL, 'o' },
 		{ "log-key", required_argument, NULL, 'l' },
 		{ "head", required_argument, NULL, 'e' },
 		{ "vm", required_argument, NULL, 'v' },
@@ -261,6 +283,7 @@ static int read_options(int argc, char **argv, struct options *o, struct fault *
 			return c;
 		const char **text = c == 'g'   ? &o->guardian
 				    : c == 'a' ? &o->admin
+				    : c == 'o' ? &o->owner
 				    : c == 'l' ? &o->log_key
 				    : c == 'e' ? &o->head
 				    : c == 'v' ? &o->vm
@@ -270,11 +293,15 @@ static int read_options(int argc, char **argv, struct options *o, struct fault *
 		o->json |= c == 'j';
 	}
 	int rc = options_operands(argc, argv, 0, "", f);
-	if (rc >= 0 && (!o->guardian || !o->admin || !o->log_key))
+	if (rc >= 0 && o->admin && o->owner)
+		return fault_set(f, ERR_USAGE, "guardian log: either --admin or --owner");
+	if (rc >= 0 && o->owner && !o->vm)
+		return fault_set(f, ERR_USAGE, "guardian log: an owner's is a VM's: give --vm");
+	if (rc >= 0 && (!o->guardian || !(o->admin || o->owner) || !o->log_key))
 		return fault_set(f, ERR_USAGE, "guardian log: %s is missing (see --help)",
-				 !o->guardian ? "--guardian"
-				 : !o->admin  ? "--admin"
-					      : "--log-key");
+				 !o->guardian		   ? "--guardian"
+				 : !(o->admin || o->owner) ? "--admin"
+							   : "--log-key");
 	return rc;
 }
 
@@ -293,6 +320,6 @@ int cmd_guardian_log(int argc, char **argv, struct fault *f)
 	uuid_format(vm, uuid);
 	rc = jwk_read_file(o.log_key, 0, &key, f);
 	if (rc >= 0)
-		rc = remote_open(o.guardian, o.admin, "guardian log", &r, f);
+		rc = remote_open(o.guardian, o.owner ? o.owner : o.admin, "guardian log", &r, f);
 	return rc < 0 ? rc : show(&o, &r, uuid, key, f);
 }

@@ -183,6 +183,8 @@ static const struct command {
 	{ "guardian", "log", cmd_guardian_log,
 	  "usage: shieldvm guardian log [--vm UUID] [--json] [--head FILE] --log-key PUB\n"
 	  "                             --guardian URL --admin KEY\n"
+	  "       shieldvm guardian log --vm UUID [--json] [--head FILE] --log-key PUB\n"
+	  "                             --guardian URL --owner KEY\n"
 	  "\n"
 	  "Fetches the guardian's log, of a VM or of what admins decided, and prints it if it is "
 	  "whole\n"
@@ -195,7 +197,11 @@ static const struct command {
 	  "it\n"
 	  "                   ends now\n"
 	  "  --json           the signed records, one a line\n"
-	  "  --guardian URL, --admin KEY  as for guardian host\n" },
+	  "  --guardian URL, --admin KEY  as for guardian host\n"
+	  "  --owner KEY      as the VM's owner, with the owner key; --guardian is then the "
+	  "address "
+	  "for\n"
+	  "                   hosts\n" },
 	{ "guardian", "policy", cmd_guardian_policy,
 	  "usage: shieldvm guardian policy demand CHECK [--policy FILE]\n"
 	  "       shieldvm guardian policy waive CHECK [--policy FILE]\n"

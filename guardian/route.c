@@ -32,6 +32,7 @@ const struct route ROUTES[ROUTE_COUNT] = {
 	[ROUTE_TAKE] = { LINK_HOSTS, LINK_POST, "/v1/lease/take", SMALL, 0 },
 	[ROUTE_REPORT] = { LINK_HOSTS, LINK_POST, "/v1/lease/report", SMALL, 0 },
 	[ROUTE_STOP] = { LINK_HOSTS, LINK_POST, "/v1/lease/stop", SMALL, 0 },
+	[ROUTE_OWNER_LOG] = { LINK_HOSTS, LINK_POST, "/v1/owner/log", SMALL, 0 },
 	[ROUTE_TAKEBACK] = { LINK_ADMINS, LINK_POST, "/v1/lease/takeback", SIGN_TEXT_MAX + SMALL,
 			     0 },
 };

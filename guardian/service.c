@@ -28,6 +28,7 @@ static service_fn *const ANSWERS[ROUTE_COUNT] = {
 	[ROUTE_REPORT] = service_report,
 	[ROUTE_STOP] = service_stop,
 	[ROUTE_TAKEBACK] = service_takeback,
+	[ROUTE_OWNER_LOG] = service_owner_log,
 };
 
 /* Which status of HTTP an id is: the first row that it begins with.  What has none is forbidden:

@@ -165,17 +165,12 @@ static int read_log_query(struct call *c, uint8_t vm[static UUID_BYTES], int64_t
 			   "the query is not vm=UUID, or vm=UUID&from=NUMBER");
 }
 
-int service_log(struct call *c)
+int call_answer_log(struct call *c, const uint8_t vm[static UUID_BYTES], int64_t from)
 {
-	uint8_t vm[UUID_BYTES];
-	int64_t from;
 	CLEANUP_BUF struct buf head = BUF_INIT(SIGN_TEXT_MAX);
 	CLEANUP_JSON json_t *list = json_array();
-	int rc = read_log_query(c, vm, &from);
-	if (rc < 0)
-		return rc;
-	rc = store_log_each(c->g->store, vm, from, SERVICE_LOG_RECORDS, list_record, list,
-			    &c->why.fault);
+	int rc = store_log_each(c->g->store, vm, from, SERVICE_LOG_RECORDS, list_record, list,
+				&c->why.fault);
 	if (rc < 0)
 		return refuse_failed(&c->why, "guardian.store", rc);
 	/* Behind the records: what it says is at least as much. */
@@ -184,6 +179,14 @@ int service_log(struct call *c)
 		return refuse_failed(&c->why, "guardian.log", rc);
 	return call_answer(c, json_pack("{s:O,s:o}", "records", list, "head",
 					json_stringn((const char *)head.data, head.len)));
+}
+
+int service_log(struct call *c)
+{
+	uint8_t vm[UUID_BYTES];
+	int64_t from;
+	int rc = read_log_query(c, vm, &from);
+	return rc < 0 ? rc : call_answer_log(c, vm, from);
 }
 
 static int list_admin(const struct store_admin *a, void *arg)

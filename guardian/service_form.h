@@ -25,7 +25,8 @@ service_fn service_info, service_enrol_begin, service_enrol_finish, service_chal
 	service_attest;
 service_fn service_hosts, service_approve, service_revoke, service_replace, service_policy,
 	service_policy_set, service_log, service_admins, service_admin_add, service_admin_remove;
-service_fn service_release, service_take, service_report, service_stop, service_takeback;
+service_fn service_release, service_take, service_report, service_stop, service_takeback,
+	service_owner_log;
 
 /* OBJECT's members are exactly NAMES. */
 int call_members(struct call *c, const char *const *names, size_t n) MUST_CHECK;
@@ -57,6 +58,9 @@ json_t *service_b64(const void *data, size_t n);
 json_t *service_hex(const uint8_t *data, size_t n);
 json_t *service_id(const uint8_t id[static UUID_BYTES]);
 json_t *service_findings(const struct findings *f);
+
+/* VM's log, from its record FROM on, is what C is answered; who may see it was decided. */
+int call_answer_log(struct call *c, const uint8_t vm[static UUID_BYTES], int64_t from) MUST_CHECK;
 
 /* REPLY (taken; NULL when memory is out) is what C is answered. */
 int call_answer(struct call *c, json_t *reply) MUST_CHECK;

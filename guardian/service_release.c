@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Keys and leases: what hosts that run VMs ask, and the word that takes a lease back. */
+/* Keys and leases: what hosts that run VMs ask, the word that takes a lease back, and what an owner
+ * may read of it. */
+#include <errno.h>
 #include <string.h>
 
+#include "crypto/mac.h"
+#include "crypto/tls.h"
 #include "guardian/release.h"
 #include "guardian/service_form.h"
 
@@ -188,4 +192,44 @@ int service_takeback(struct call *c)
 	if (rc >= 0)
 		rc = lease_takeback(c->g, c->q->peer, vm, owner, c->now, &c->why);
 	return rc < 0 ? rc : call_done(c);
+}
+
+/* Who asks has KEY, and KEY's is a VM with the UUID VM that was released here. */
+static int check_owner(struct call *c, const struct jwk *key, const uint8_t vm[static UUID_BYTES])
+{
+	uint8_t print[TLS_FINGERPRINT_BYTES];
+	char owner[JWK_THUMBPRINT_SIZE];
+	struct store_vm row;
+	int rc = tls_fingerprint(key, print);
+	if (rc >= 0)
+		rc = jwk_thumbprint(key, owner);
+	if (rc < 0)
+		return refuse_failed(&c->why, "guardian.keys", rc);
+	if (!mac_same(print, c->q->peer, sizeof(print)))
+		return refuse(&c->why, "owner.certificate", ERR_AUTH,
+			      "the client certificate is not of the owner's key that is named");
+	rc = store_vm_get(c->g->store, vm, owner, &row, &c->why.fault);
+	if (rc == -ENOENT)
+		return refuse(&c->why, "owner.unknown", rc,
+			      "no VM of this owner's with this UUID was released here");
+	return refuse_failed(&c->why, "guardian.store", rc);
+}
+
+int service_owner_log(struct call *c)
+{
+	uint8_t vm[UUID_BYTES];
+	int64_t from;
+	CLEANUP_JWK struct jwk *owner = NULL;
+	int rc = CALL_MEMBERS(c, "vm", "owner_key", "from");
+	if (rc >= 0)
+		rc = call_id(c, "vm", vm);
+	if (rc >= 0)
+		rc = call_key(c, "owner_key", &owner);
+	if (rc >= 0)
+		rc = call_integer(c, "from", &from);
+	if (rc >= 0 && from < 1)
+		return refuse(&c->why, "request.format", ERR_FORMAT, "records begin at 1");
+	if (rc >= 0)
+		rc = check_owner(c, owner, vm);
+	return rc < 0 ? rc : call_answer_log(c, vm, from);
 }

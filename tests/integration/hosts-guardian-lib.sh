@@ -90,6 +90,13 @@ vm_log() {
 	admin log --vm "$uuid" --log-key "$work/state/log.jwk.pub"
 }
 
+# owner_log KEY: the same, as whoever has the owner key KEY sees it, who asks where hosts do.
+owner_log() {
+	vm_log >"$work/admin.log" &&
+		shieldvm guardian log --vm "$uuid" --log-key "$work/state/log.jwk.pub" --guardian "$for_hosts" --owner "$1" \
+			>"$work/owner.log" && cmp "$work/admin.log" "$work/owner.log" && [ -s "$work/owner.log" ]
+}
+
 # ticket_for HOST UUID N: its owner lets the VM start there from the state that is there; the ticket N + 1 of this VM.
 ticket_for() {
 	local version

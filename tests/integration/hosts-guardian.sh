@@ -55,6 +55,8 @@ done
 
 starts a
 logged release 1
+check 'its owner reads the same log' owner_log "$work/owner.jwk"
+refused 'nobody else does' 'owner\.unknown' owner_log "$work/admin.jwk"
 check 'a has it on record' on a grep -q '"event":"key-use","rule":"guardian.release"' /var/log/shieldvm/audit.jsonl
 check 'a has its lease' on a grep -q '"state":"held"' $lease
 check '... and lists it' on a eval "shieldvm host leases --json | jq -e '.[0].vm == \"$uuid\" and .[0].state == \"held\"'"

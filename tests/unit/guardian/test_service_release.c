@@ -7,6 +7,7 @@
 #include "crypto/jwk_form.h"
 #include "crypto/sign.h"
 #include "crypto/strict.h"
+#include "crypto/tls.h"
 #include "guardian/certify.h"
 #include "guardian/release.h"
 #include "guardian/service.h"
@@ -208,6 +209,61 @@ static void tell(unsigned n, const char *where, int64_t token, int64_t version, 
 #define REPORT "/v1/lease/report"
 #define STOP   "/v1/lease/stop"
 #define TAKE   "/v1/lease/take"
+
+/* KEY's owner, known by PEER, asks for the log of the VM with the UUID ID. */
+static void read_log(const struct jwk *key, const uint8_t *peer, const char *id, const char *rest)
+{
+	CLEANUP_BUF struct buf b = BUF_INIT(8192), text = BUF_INIT(JWK_FILE_MAX);
+	GOOD(jwk_public_text(key, &text));
+	GOOD(buf_addf(&b, "{\"vm\":\"%s\",\"owner_key\":%s,%s}", id, buf_cstr(&text), rest));
+	post(peer, "/v1/owner/log", buf_cstr(&b), NOW);
+}
+
+static size_t records(void)
+{
+	return json_array_size(json_object_get(got, "records"));
+}
+
+static void test_the_owner_reads_the_log(void **state)
+{
+	(void)state;
+	static const char OTHER_ID[] = "00000000-0000-0000-0000-0000000000ff";
+	uint8_t mine[STORE_FINGERPRINT_BYTES], theirs[STORE_FINGERPRINT_BYTES];
+	CLEANUP_JWK struct jwk *other = NULL;
+	CLEANUP_JWK struct jwk *public = NULL;
+	CLEANUP_BUF struct buf text = BUF_INIT(JWK_FILE_MAX);
+	GOOD(jwk_public_text(owner, &text));
+	GOOD(jwk_parse((const char *)text.data, text.len, &public, &f));
+	GOOD(jwk_new(&other, &f));
+	GOOD(tls_fingerprint(owner, mine));
+	GOOD(tls_fingerprint(other, theirs));
+	read_log(public, mine, VM_ID, "\"from\":1");
+	refused(403, "owner.unknown", 0);
+	start(1, 5, 0, NOW);
+	well();
+	read_log(public, mine, VM_ID, "\"from\":1");
+	well();
+	assert_int_equal(records(), 1);
+	assert_true(*text_of("head"));
+	read_log(public, mine, VM_ID, "\"from\":2");
+	well();
+	assert_int_equal(records(), 0);
+	/* Naming a key is not having it; and another owner's VM is none of his. */
+	read_log(public, theirs, VM_ID, "\"from\":1");
+	refused(403, "owner.certificate", 1);
+	assert_int_equal(records(), 0);
+	read_log(public, PEER[1], VM_ID, "\"from\":1");
+	refused(403, "owner.certificate", 1);
+	read_log(other, theirs, VM_ID, "\"from\":1");
+	refused(403, "owner.unknown", 1);
+	assert_int_equal(records(), 0);
+	read_log(public, mine, OTHER_ID, "\"from\":1");
+	refused(403, "owner.unknown", 1);
+	read_log(public, mine, VM_ID, "\"from\":0");
+	refused(400, "request.format", 1);
+	read_log(public, mine, VM_ID, "\"from\":1,\"by\":1");
+	refused(400, "request.format", 1);
+}
 
 static void test_a_key_and_its_lease(void **state)
 {
@@ -590,6 +646,7 @@ static void test_malformed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(test_the_owner_reads_the_log),
 		TEST(test_a_key_and_its_lease),
 		TEST(test_who_may_ask),
 		TEST(test_a_request_is_made_once),
