@@ -56,6 +56,7 @@ static const struct {
 	{ "lease.none", "Start the VM: nobody has its lease, or the host awaits it no more." },
 	{ "protector.invalid", "Send the protector as its owner made it." },
 	{ "protector.signature", "Put back the protector that the VM's owner signed." },
+	{ "protector.older", "Define the VM with the protector that its owner made last." },
 	{ "protector.vm", "Each VM has its own protector." },
 	{ "protector.recipient", "Have the owner add the guardian: shieldvm key rewrap." },
 	{ "protector.unwrap", "Look after the guardian's keys, and the worker's." },

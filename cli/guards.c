@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "attest/client.h"
 #include "cli/cli.h"
@@ -124,6 +125,12 @@ int guard_offline(const char *text, uint32_t *out, struct fault *f)
 				 text, PROTECTOR_OFFLINE_MAX);
 	*out = (uint32_t)n;
 	return 0;
+}
+
+void guard_edition(struct protector_facts *facts, const struct guard_list *list)
+{
+	int64_t now = time(NULL), next = facts->edition + 1;
+	facts->edition = list->n == 0 ? 0 : now > next ? now : next;
 }
 
 void guard_count(size_t hosts, size_t guardians, char text[static GUARD_COUNT_SIZE])

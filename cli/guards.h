@@ -38,6 +38,11 @@ struct protector_guards guard_list_view(const struct guard_list *list);
 int guard_assurance(const char *text, enum healthcert_assurance *out, struct fault *f) MUST_CHECK;
 int guard_offline(const char *text, uint32_t *out, struct fault *f) MUST_CHECK;
 
+/* FACTS are to be those of the protector that follows the one that they are from, with LIST: the
+ * time in seconds since 1970, so that those made from an older one do not fall behind either, and
+ * at least one more than before. */
+void guard_edition(struct protector_facts *facts, const struct guard_list *list);
+
 /* "1 host", "2 guardians", "1 host and 2 guardians". */
 #define GUARD_COUNT_SIZE 64
 void guard_count(size_t hosts, size_t guardians, char text[static GUARD_COUNT_SIZE]);

@@ -295,6 +295,8 @@ static int add_guardians(const struct protector *p, json_t *o)
 					 json_string(healthcert_assurance_name(facts->least)));
 	if (rc >= 0 && facts)
 		rc = json_object_set_new(o, "offline", json_integer(facts->offline));
+	if (rc >= 0 && facts)
+		rc = json_object_set_new(o, "edition", json_integer(facts->edition));
 	return rc;
 }
 

@@ -168,6 +168,7 @@ static int change_demands(struct protector_facts *facts, const struct rewrap *r,
 		facts->least = r->least;
 	if (r->has_offline)
 		facts->offline = r->offline;
+	guard_edition(facts, guards);
 	return 0;
 }
 

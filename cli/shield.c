@@ -197,6 +197,7 @@ int cmd_shield(int argc, char **argv, struct fault *f)
 		rc = add_this_host(&s, f);
 	if (rc < 0)
 		return rc;
+	guard_edition(&s.facts, &s.guards);
 	rc = shield_domain(d, &s.facts, s.strip, say_change, &changes, f);
 	if (rc < 0)
 		return fault_wrap(f, rc, "%s", argv[optind]);

@@ -414,8 +414,9 @@ static int take_payload(const struct jws *jws, const char *kid, struct protector
 			struct fault *f)
 {
 	static const char *const NAMES[] = { "allow", "key", "level", "owner", "tpm", "v", "vm" };
-	static const char *const GUARDED[] = { "allow",	  "assurance", "guardians", "key", "level",
-					       "offline", "owner",     "tpm",	    "v",   "vm" };
+	static const char *const GUARDED[] = { "allow", "assurance", "edition", "guardians",
+					       "key",	"level",     "offline", "owner",
+					       "tpm",	"v",	     "vm" };
 	static const char WHAT[] = "the protector's payload";
 	char owner[JWK_THUMBPRINT_SIZE];
 	CLEANUP_JSON json_t *o = NULL;

@@ -47,6 +47,7 @@ int level_parse(const char *text, enum shield_level *level) MUST_CHECK;
 #define PROTECTOR_URL_MAX	364  /* characters of one, with its thumbprint */
 #define PROTECTOR_URLS_SIZE	4096 /* bytes of them as one text, with the NUL */
 #define PROTECTOR_OFFLINE_MAX	100
+#define PROTECTOR_EDITION_MAX	(INT64_C(1) << 53) /* what every reader of JSON holds */
 
 /* What the owner signs besides the recipients. */
 struct protector_facts {
@@ -56,10 +57,13 @@ struct protector_facts {
 	size_t n_allow;				/* what protector_may_allow() says */
 	char allow[PROTECTOR_ALLOW_MAX][PROTECTOR_RULE_MAX];
 
-	/* For guardians; without one least is HEALTHCERT_TPM and offline 0. */
+	/* For guardians; without one least is HEALTHCERT_TPM and the others 0. */
 	enum healthcert_assurance least; /* the weakest that a host may have to get the key */
 	uint32_t offline; /* starts that a host may make from its sealed copy, between two releases,
 			   * when no guardian answers; at most PROTECTOR_OFFLINE_MAX */
+	int64_t edition;  /* from 1; higher in each that the owner makes.  A guardian that has
+			   * released by one goes by no lower one: that is still the owner's, but
+			   * no longer what he wants. */
 };
 
 /*
@@ -149,8 +153,8 @@ struct protector_guards {
 /*
  * Make a protector for KEY: signed by OWNER (private), which is always a recipient, plus N HOSTS
  * (public, duplicates folded) and GUARDS (NULL: none); at least one of them all.  Version 2 with
- * guardians, else version 1, which can say nothing in LEAST (0 will do) and OFFLINE.  Appends the
- * compact JWS to OUT.  ERR_USAGE, ERR_FORMAT, ERR_LIMIT with a sentence.
+ * guardians, else version 1, which can say nothing in LEAST (0 will do), OFFLINE and EDITION.
+ * Appends the compact JWS to OUT.  ERR_USAGE, ERR_FORMAT, ERR_LIMIT with a sentence.
  */
 int protector_make(const struct protector_facts *facts, const struct vm_key *key,
 		   const struct jwk *owner, const struct jwk *const *hosts, size_t n,

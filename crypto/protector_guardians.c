@@ -109,6 +109,20 @@ static int take_guardian(const json_t *o, struct protector *p, struct fault *f)
 	return 0;
 }
 
+static int take_edition(const json_t *o, struct protector *p, struct fault *f)
+{
+	const json_t *edition = json_object_get(o, "edition");
+	json_int_t n = json_integer_value(edition);
+	if (!json_is_integer(edition) || n < 1)
+		return fault_set(f, ERR_FORMAT,
+				 "the protector's \"edition\" is not a number from 1 on");
+	if (n > PROTECTOR_EDITION_MAX)
+		return fault_set(f, ERR_LIMIT, "the protector is edition %lld, 2^53 is the last",
+				 (long long)n);
+	p->facts.edition = n;
+	return 0;
+}
+
 int protector_take_guardians(const json_t *o, struct protector *p, struct fault *f)
 {
 	const json_t *guardians = json_object_get(o, "guardians");
@@ -127,6 +141,9 @@ int protector_take_guardians(const json_t *o, struct protector *p, struct fault 
 				 "the protector permits %lld offline starts, %d is the most",
 				 (long long)json_integer_value(offline), PROTECTOR_OFFLINE_MAX);
 	p->facts.offline = (uint32_t)json_integer_value(offline);
+	rc = take_edition(o, p, f);
+	if (rc < 0)
+		return rc;
 	if (n > PROTECTOR_GUARDIANS_MAX)
 		return fault_set(f, ERR_LIMIT, "the protector has %zu guardians, %d is the most", n,
 				 PROTECTOR_GUARDIANS_MAX);
@@ -147,6 +164,9 @@ int protector_check_guards(const struct protector_facts *facts,
 	if (facts->offline > PROTECTOR_OFFLINE_MAX)
 		return fault_set(f, ERR_LIMIT, "%u offline starts, %d is the most", facts->offline,
 				 PROTECTOR_OFFLINE_MAX);
+	if (guards->n > 0 && (facts->edition < 1 || facts->edition > PROTECTOR_EDITION_MAX))
+		return fault_set(f, ERR_USAGE, "%lld is not the number of an edition",
+				 (long long)facts->edition);
 	if (guards->n > 0)
 		return facts->least == HEALTHCERT_TPM || facts->least == HEALTHCERT_HOSTKEY
 			       ? 0
@@ -156,6 +176,10 @@ int protector_check_guards(const struct protector_facts *facts,
 		return fault_set(f, ERR_USAGE,
 				 "offline starts are of use with a guardian only, and none is "
 				 "given");
+	if (facts->edition != 0)
+		return fault_set(f, ERR_USAGE,
+				 "nobody would remember a protector's edition but a guardian, and "
+				 "none is given");
 	if (facts->least != 0 && facts->least != HEALTHCERT_TPM)
 		return fault_set(f, ERR_USAGE,
 				 "nobody would look at a host's assurance but a guardian, and none "
@@ -195,7 +219,8 @@ int protector_put_guardians(const struct protector_facts *facts,
 	if (!ok || json_object_set(o, "guardians", list) < 0 ||
 	    json_object_set_new(o, "assurance",
 				json_string(healthcert_assurance_name(facts->least))) < 0 ||
-	    json_object_set_new(o, "offline", json_integer(facts->offline)) < 0)
+	    json_object_set_new(o, "offline", json_integer(facts->offline)) < 0 ||
+	    json_object_set_new(o, "edition", json_integer(facts->edition)) < 0)
 		return fault_set(f, -ENOMEM, "no memory for a protector");
 	return 0;
 }

@@ -231,6 +231,18 @@ static int lend(const struct guardian *g, const uint8_t host[static UUID_BYTES],
 	return rc < 0 ? rc : guardian_commit(g, why);
 }
 
+/* The owner has made no newer protector that the guardian knows of; this one is remembered in V. */
+static int check_edition(const struct lease_ask *ask, struct store_vm *v, struct refusal *why)
+{
+	if (ask->edition < v->edition)
+		return refuse(why, "protector.older", ERR_POLICY,
+			      "the protector is edition %" PRId64 ", and the VM's owner has made "
+			      "edition %" PRId64 " since",
+			      ask->edition, v->edition);
+	v->edition = ask->edition;
+	return 0;
+}
+
 static int check_free(const struct lease_ask *ask, const struct store_vm *v, int64_t now,
 		      struct refusal *why)
 {
@@ -264,6 +276,8 @@ int lease_start(const struct guardian *g, const struct lease_ask *ask, int64_t n
 	if (rc >= 0)
 		rc = get_asked(g, ask, &v, why);
 	if (rc >= 0)
+		rc = check_edition(ask, &v, why);
+	if (rc >= 0)
 		rc = check_free(ask, &v, now, why);
 	if (rc >= 0)
 		rc = check_version(g, ask, &cert, now, &v, why);
@@ -279,7 +293,7 @@ int lease_start(const struct guardian *g, const struct lease_ask *ask, int64_t n
 	return 0;
 }
 
-/* Note that the host of ASK awaits V, which is on record as R; commits. */
+/* Note that the host of ASK awaits V, which is on record as R, and V if it is known; commits. */
 static int await(const struct guardian *g, const struct lease_ask *ask, struct ledger_record *r,
 		 int64_t now, const struct store_vm *v, struct refusal *why)
 {
@@ -290,6 +304,8 @@ static int await(const struct guardian *g, const struct lease_ask *ask, struct l
 	memcpy(i.owner, v->owner, sizeof(i.owner));
 	int rc =
 		refuse_failed(why, "guardian.store", store_incoming_put(g->store, &i, &why->fault));
+	if (rc >= 0 && v->token > 0)
+		rc = refuse_failed(why, "guardian.store", store_vm_put(g->store, v, &why->fault));
 	r->token = i.token;
 	r->version = v->version;
 	if (rc >= 0)
@@ -311,6 +327,8 @@ int lease_incoming(const struct guardian *g, const struct lease_ask *ask, int64_
 		rc = check_certificate(g, &cert, why);
 	if (rc >= 0)
 		rc = get_asked(g, ask, &v, why);
+	if (rc >= 0)
+		rc = check_edition(ask, &v, why);
 	if (rc < 0)
 		return rc;
 	struct ledger_record r = record_of(ask, &v, &cert, LEDGER_INCOMING, now);

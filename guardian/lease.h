@@ -19,6 +19,9 @@
  * from less takes a ticket by the owner, good once; the versions up to that highest one stay spent,
  * so that the two pasts of such a VM never meet under one number.
  *
+ * It remembers the highest edition of the protector, too, that a key was released by, and goes by
+ * no older one: who keeps the VM's definition cannot undo what its owner has decided since.
+ *
  * A VM is known by its UUID and its owner's key.  What is decided here about a VM's key or lease is
  * in its release log, in the same transaction.
  *
@@ -45,6 +48,7 @@ struct lease_ask {
 	uint8_t host[UUID_BYTES];	 /* as the transport knows it */
 	const struct jwk *owner;	 /* of the VM's protector, which was verified */
 	enum healthcert_assurance least; /* what the protector is content with */
+	int64_t edition;		 /* of the protector; 0: it has none */
 	const uint8_t *certificate;	 /* the host's health certificate */
 	size_t certificate_bytes;
 	uint8_t worker[ATTEST_WORKER_KEY_BYTES];
@@ -62,8 +66,8 @@ struct lease_grant {
 
 /*
  * The host of ASK may run the VM and have its key.  The key may leave after this has returned 0,
- * and not before.  Refuses as certificate.*, host.*, vm.version, ticket.invalid,
- * lease.held, guardian.*.
+ * and not before.  Refuses as certificate.*, host.*, protector.older, vm.version,
+ * ticket.invalid, lease.held, guardian.*.
  */
 int lease_start(const struct guardian *g, const struct lease_ask *ask, int64_t now,
 		struct lease_grant *out, struct refusal *why) MUST_CHECK;
@@ -72,7 +76,7 @@ int lease_start(const struct guardian *g, const struct lease_ask *ask, int64_t n
  * The VM is to come to the host of ASK by a migration: it may have the key, and take the lease over
  * within LEASE_INCOMING_SECONDS.  No lease changes: OUT's token is that of the present one (0:
  * there is none), `expires` 0, `spent` the highest version reported.  The version in ASK is not
- * looked at. Refuses as certificate.*, host.*, guardian.*.
+ * looked at.  Refuses as certificate.*, host.*, protector.older, guardian.*.
  */
 int lease_incoming(const struct guardian *g, const struct lease_ask *ask, int64_t now,
 		   struct lease_grant *out, struct refusal *why) MUST_CHECK;

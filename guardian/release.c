@@ -104,6 +104,7 @@ static struct lease_ask lease_of(const struct release_ask *ask, const struct pro
 	struct lease_ask l = {
 		.owner = protector_owner(p),
 		.least = protector_facts(p)->least,
+		.edition = protector_facts(p)->edition,
 		.certificate = ask->about.certificate,
 		.certificate_bytes = ask->about.certificate_bytes,
 		.version = ask->version,

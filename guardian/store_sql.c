@@ -12,7 +12,7 @@
 	"id, name, mode, state, ek_id, ek_cert, ak_pub, host_key, enrolled, decided, "             \
 	"decided_by, reset_count, restart_count, tls_key"
 
-#define VM_COLUMNS "vm, owner, holder, token, expires, version, restores, took"
+#define VM_COLUMNS "vm, owner, holder, token, expires, version, restores, took, edition"
 
 const struct store_sql_row STORE_SQL[SQL_COUNT] = {
 	[SQL_NONCE_ADD] = { "INSERT INTO nonces (nonce, host, kind, expires) VALUES ($1, $2, $3, "
@@ -108,12 +108,12 @@ const struct store_sql_row STORE_SQL[SQL_COUNT] = {
 			  "took = $3 ORDER BY token DESC LIMIT 1",
 			  0, 3 },
 	[SQL_VM_PUT] = { "INSERT INTO vms (vm, owner, holder, token, expires, version, restores, "
-			 "took) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "
+			 "took, edition) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
 			 "ON CONFLICT (vm, owner) DO UPDATE SET holder = excluded.holder, "
 			 "token = excluded.token, expires = excluded.expires, "
 			 "version = excluded.version, restores = excluded.restores, "
-			 "took = excluded.took",
-			 1, 8 },
+			 "took = excluded.took, edition = excluded.edition",
+			 1, 9 },
 	[SQL_INCOMING_PUT] = { "INSERT INTO incoming (vm, host, owner, token, expires) VALUES "
 			       "($1, $2, $3, $4, $5) ON CONFLICT (vm, host) DO UPDATE SET "
 			       "owner = excluded.owner, token = excluded.token, "
@@ -234,12 +234,14 @@ const char STORE_SCHEMA_SQLITE[] =
 	" version INTEGER NOT NULL CHECK (version >= 0),"
 	" restores INTEGER NOT NULL CHECK (restores >= 0),"
 	" took INTEGER NOT NULL CHECK (took >= -1 AND took <= token),"
+	" edition INTEGER NOT NULL CHECK (edition >= 0),"
 	" PRIMARY KEY (vm, owner)) STRICT, WITHOUT ROWID;"
 	"CREATE UNIQUE INDEX vms_token ON vms (vm, token) WHERE token > 0;"
 	"CREATE TRIGGER vms_forward BEFORE UPDATE ON vms"
 	" WHEN NEW.token < OLD.token OR NEW.version < OLD.version OR"
-	"  NEW.restores < OLD.restores"
-	" BEGIN SELECT RAISE(ABORT, 'fencing token, state version and restores never fall'); END;"
+	"  NEW.restores < OLD.restores OR NEW.edition < OLD.edition"
+	" BEGIN SELECT RAISE(ABORT,"
+	" 'fencing token, state version, restores and edition never fall'); END;"
 	"CREATE TRIGGER vms_fence BEFORE UPDATE ON vms"
 	" WHEN NEW.holder IS NOT NULL AND NEW.holder IS NOT OLD.holder AND NEW.token <= OLD.token"
 	" BEGIN SELECT RAISE(ABORT, 'a lease changes hands with a new fencing token'); END;"

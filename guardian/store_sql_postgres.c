@@ -132,12 +132,13 @@ const char STORE_SCHEMA_POSTGRES[] =
 	" version bigint NOT NULL CHECK (version >= 0),"
 	" restores bigint NOT NULL CHECK (restores >= 0),"
 	" took bigint NOT NULL CHECK (took >= -1 AND took <= token),"
+	" edition bigint NOT NULL CHECK (edition >= 0),"
 	" PRIMARY KEY (vm, owner));"
 	"CREATE UNIQUE INDEX vms_token ON vms (vm, token) WHERE token > 0;"
 	REFUSE("vms_forward", "UPDATE ON vms",
 	       "WHEN (NEW.token < OLD.token OR NEW.version < OLD.version OR"
-	       " NEW.restores < OLD.restores)",
-	       "fencing token, state version and restores never fall")
+	       " NEW.restores < OLD.restores OR NEW.edition < OLD.edition)",
+	       "fencing token, state version, restores and edition never fall")
 	REFUSE("vms_fence", "UPDATE ON vms",
 	       "WHEN (NEW.holder IS NOT NULL AND NEW.holder IS DISTINCT FROM OLD.holder AND"
 	       " NEW.token <= OLD.token)",

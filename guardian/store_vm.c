@@ -49,12 +49,12 @@ int store_certificate_get(struct store *s, const uint8_t serial[static STORE_SER
 static int take_vm(const struct db_value *row, size_t n, void *arg, struct fault *f)
 {
 	struct store_vm *v = arg;
-	if (n != 8 || db_get_bytes(&row[0], v->vm, sizeof(v->vm)) < 0 ||
+	if (n != 9 || db_get_bytes(&row[0], v->vm, sizeof(v->vm)) < 0 ||
 	    db_get_text(&row[1], v->owner, sizeof(v->owner)) < 0 ||
 	    (row[2].type != DB_NULL && db_get_bytes(&row[2], v->holder, sizeof(v->holder)) < 0) ||
 	    db_get_integer(&row[3], &v->token) < 0 || db_get_integer(&row[4], &v->expires) < 0 ||
 	    db_get_integer(&row[5], &v->version) < 0 || db_get_integer(&row[6], &v->restores) < 0 ||
-	    db_get_integer(&row[7], &v->took) < 0)
+	    db_get_integer(&row[7], &v->took) < 0 || db_get_integer(&row[8], &v->edition) < 0)
 		return fault_set(f, ERR_FORMAT, "the database holds a malformed VM");
 	v->held = row[2].type != DB_NULL;
 	return 0;
@@ -124,7 +124,7 @@ int store_vm_put(struct store *s, const struct store_vm *v, struct fault *f)
 			   db_text(v->owner),
 			   v->held ? db_blob(v->holder, sizeof(v->holder)) : db_null(),
 			   db_integer(v->token), db_integer(v->expires), db_integer(v->version),
-			   db_integer(v->restores), db_integer(v->took));
+			   db_integer(v->restores), db_integer(v->took), db_integer(v->edition));
 	return rc < 0 ? rc : 0;
 }
 

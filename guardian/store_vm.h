@@ -49,6 +49,8 @@ struct store_vm {
 	int64_t restores; /* restore tickets used */
 	int64_t took;	  /* the token that HOLDER named when it took the lease over; -1: it has it
 			     by a start */
+	int64_t edition;  /* highest of the protectors that its key was released by; 0: of none that
+			     has one */
 };
 
 /* -ENOENT. */
@@ -65,8 +67,8 @@ int store_vm_took(struct store *s, const uint8_t vm[static UUID_BYTES],
 /* The highest token of all VMs with this UUID, whosoever they are: the next is one more. */
 int store_vm_token(struct store *s, const uint8_t vm[static UUID_BYTES], int64_t *token,
 		   struct fault *f) MUST_CHECK;
-/* Add V, or change it.  -EEXIST if another owner's VM has its token; ERR_STATE if token, version or
- * restores would fall. */
+/* Add V, or change it.  -EEXIST if another owner's VM has its token; ERR_STATE if token, version,
+ * restores or edition would fall. */
 int store_vm_put(struct store *s, const struct store_vm *v, struct fault *f) MUST_CHECK;
 
 /*

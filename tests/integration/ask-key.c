@@ -56,6 +56,7 @@ static int make(int n, char **arg)
 	good(jwk_read_file(arg[1], 1, &owner, &f), &f);
 	facts.least = strcmp(arg[2], "tpm") == 0 ? HEALTHCERT_TPM : HEALTHCERT_HOSTKEY;
 	facts.offline = (uint32_t)strtoul(arg[3], NULL, 10);
+	facts.edition = 1;
 	memset(facts.tpm_id, 7, sizeof(facts.tpm_id));
 	for (int i = 4; i + 1 < n && guards.n < PROTECTOR_GUARDIANS_MAX; i += 2) {
 		good(jwk_read_file(arg[i], 0, &keys[guards.n], &f), &f);

@@ -310,6 +310,8 @@ check 'nobody else is' test "$(grep -c '^  host ' err)" = 0
 lints 0 '"guardians"' guarded.xml --json
 check 'it is signed' json "d['guardians'] == [{'thumbprint': '$guardian', 'urls': ['$one']}]"
 check '... with the demands' json 'd["assurance"] == "tpm" and d["offline"] == 0'
+edition=$(python3 -c 'import json, sys; print(json.load(sys.stdin)["edition"])' <out)
+check '... and the time, as its edition' [ "$edition" -gt $(($(date +%s) - 600)) ]
 expect 0 'by 1 host and 1 guardian' shield plain.xml --owner owner.jwk --host host.pub \
 	--guardian "guardian.jwk.pub@$two,$one" --assurance hostkey --offline-starts 3 -o both.xml
 check 'a host beside a guardian is warned of' grep -q 'without any guardian' err
@@ -319,11 +321,12 @@ lints 0 '"guardians"' both.xml --json
 check 'the order is the owner'"'"'s' json "d['guardians'][0]['urls'] == ['$two', '$one']"
 check '... and so are the demands' json 'd["assurance"] == "hostkey" and d["offline"] == 3'
 lints 0 '"guardians"' shielded.xml --json
-check 'without guardians there are none' json 'd["guardians"] == [] and "assurance" not in d'
+check 'without guardians there are none' json 'd["guardians"] == [] and "assurance" not in d and "edition" not in d'
 expect 0 'the owner and 2 guardians can' key rewrap guarded.xml --owner owner.jwk \
 	--add-guardian "second.jwk.pub@$two" -o guarded2.xml
 expect 0 "    $two" key rewrap guarded2.xml --owner owner.jwk --add-guardian "guardian.jwk.pub@$two" -o moved.xml
 lints 0 '"guardians"' moved.xml --json
+check 'each protector has a higher edition' json "d['edition'] >= $edition + 2"
 check 'one that was there moves' json "[g['urls'] for g in d['guardians']] == [['$two'], ['$two']]"
 expect 0 'the owner and 1 guardian can' key rewrap moved.xml --owner owner.jwk --remove-guardian "$guardian"
 check 'what a removed one keeps is told' grep -q 'It still does by the old one' err

@@ -114,10 +114,21 @@ check 'a VM that runs on a revoked host goes on' runs_on b shielded
 stops b
 refuses b 'host\.revoked'
 
-# --- without a guardian ---------------------------------------------------------------------------
+# --- a protector that its owner has replaced ------------------------------------------------------
 
 guarded_vm other "${uuid%21}22" $shared/other.xml
+check 'hosts without a TPM would do for its owner' on a shieldvm key rewrap $shared/other.xml --owner "$work/owner.jwk" \
+	--assurance hostkey -o $shared/weak.xml
+check '... and would not' on a shieldvm key rewrap $shared/weak.xml --owner "$work/owner.jwk" --assurance tpm \
+	-o $shared/other.xml
 check 'another VM starts on a' on a virsh create $shared/other.xml
+on a virsh destroy other
+refused 'by the protector of before it does not' 'protector\.older: ' on a virsh create $shared/weak.xml
+check 'a has it on record' on a grep -q '"event":"refused","rule":"protector.older"' /var/log/shieldvm/audit.jsonl
+
+# --- without a guardian ---------------------------------------------------------------------------
+
+check 'by the newest it does' on a virsh create $shared/other.xml
 guardian_down
 sleep 3
 check 'without a guardian it goes on' on a eval '[ "$(virsh domstate other)" = running ]'

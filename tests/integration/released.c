@@ -44,7 +44,8 @@ static void make(const uint8_t vm[static UUID_BYTES], const char *guardian, cons
 	struct protector_facts facts = { .level = LEVEL_SHIELDED,
 					 .tpm_id = { 3 },
 					 .least = HEALTHCERT_HOSTKEY,
-					 .offline = (uint32_t)strtoul(offline, NULL, 10) };
+					 .offline = (uint32_t)strtoul(offline, NULL, 10),
+					 .edition = 1 };
 	CLEANUP_JWK struct jwk *owner = NULL, *worker = NULL, *its = NULL;
 	CLEANUP_KEY struct vm_key key = { { 0 } };
 	CLEANUP_BUF struct buf text = BUF_INIT(PROTECTOR_TEXT_MAX);

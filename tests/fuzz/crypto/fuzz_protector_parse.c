@@ -57,6 +57,8 @@ static void check_guardians(const struct protector *p)
 	const struct protector_facts *facts = protector_facts(p);
 	size_t n = protector_n_guardians(p);
 	if (n > PROTECTOR_GUARDIANS_MAX || facts->offline > PROTECTOR_OFFLINE_MAX ||
+	    (n > 0 ? facts->edition < 1 || facts->edition > PROTECTOR_EDITION_MAX
+		   : facts->edition != 0) ||
 	    (n == 0 && (facts->offline != 0 || facts->least != HEALTHCERT_TPM)))
 		abort();
 	for (size_t i = 0; i < n; i++) {

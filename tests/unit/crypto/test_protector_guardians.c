@@ -7,9 +7,11 @@
 #include "crypto/protector.h"
 #include "crypto/strict.h"
 
-#define PIN   "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
-#define URL_A "https://guardian.example:8443#" PIN
-#define URL_B "https://[2001:db8::1]:8443#" PIN
+#define PIN	"NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+#define URL_A	"https://guardian.example:8443#" PIN
+#define URL_B	"https://[2001:db8::1]:8443#" PIN
+
+#define EDITION 1795430000
 
 static const struct vm_key KEY = { { 5, 4, 3, 2, 1 } };
 static struct jwk *owner, *host, *guardian_a, *guardian_b;
@@ -31,10 +33,15 @@ static int free_keys(void **state)
 	return 0;
 }
 
+/* Of a protector with guardians; without LEAST, of one that has none. */
 static struct protector_facts facts_with(enum healthcert_assurance least, uint32_t offline)
 {
 	return (struct protector_facts){
-		.vm = { 9 }, .level = LEVEL_SHIELDED, .least = least, .offline = offline
+		.vm = { 9 },
+		.level = LEVEL_SHIELDED,
+		.least = least,
+		.offline = offline,
+		.edition = least != 0 ? EDITION : 0,
 	};
 }
 
@@ -125,6 +132,7 @@ static void test_without_guardians_it_is_version_1(void **state)
 	assert_null(protector_guardian(p, 0));
 	assert_int_equal(protector_facts(p)->least, HEALTHCERT_TPM);
 	assert_int_equal(protector_facts(p)->offline, 0);
+	assert_int_equal(protector_facts(p)->edition, 0);
 }
 
 static void not_made(const struct protector_facts *facts, const struct protector_guards *guards,
@@ -186,9 +194,17 @@ static void test_what_cannot_be_made(void **state)
 	not_made(&facts, &one, ERR_LIMIT, "101 offline starts");
 	facts.offline = 1;
 	not_made(&facts, NULL, ERR_USAGE, "with a guardian only");
-	facts = facts_with(HEALTHCERT_HOSTKEY, 0);
+	facts = facts_with(0, 0);
+	facts.least = HEALTHCERT_HOSTKEY;
 	not_made(&facts, NULL, ERR_USAGE, "assurance");
 	facts = facts_with(0, 0);
+	facts.edition = EDITION;
+	not_made(&facts, NULL, ERR_USAGE, "edition");
+	facts = facts_with(0, 0);
+	not_made(&facts, &one, ERR_USAGE, "0 is not the number of an edition");
+	facts.edition = PROTECTOR_EDITION_MAX + 1;
+	not_made(&facts, &one, ERR_USAGE, "is not the number of an edition");
+	facts.edition = PROTECTOR_EDITION_MAX;
 	not_made(&facts, &one, ERR_USAGE, "not an assurance");
 	facts = facts_with(HEALTHCERT_HOSTKEY + 1, 0);
 	not_made(&facts, &one, ERR_USAGE, "not an assurance");

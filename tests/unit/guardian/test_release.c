@@ -216,7 +216,11 @@ static void test_without_a_record_no_key_leaves(void **state)
 static void make_guarded(enum healthcert_assurance least, uint32_t offline)
 {
 	struct protector_facts facts = {
-		.level = LEVEL_SHIELDED, .tpm_id = { 3 }, .least = least, .offline = offline
+		.level = LEVEL_SHIELDED,
+		.tpm_id = { 3 },
+		.least = least,
+		.offline = offline,
+		.edition = 1,
 	};
 	struct protector_guards guards = { .n = 1, .keys = { guardian_key }, .urls = { URL } };
 	memcpy(facts.vm, VM, sizeof(VM));

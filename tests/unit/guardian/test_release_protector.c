@@ -13,9 +13,11 @@
 
 enum { WITH_TPM = 1, WITHOUT_TPM = 2 }; /* hosts */
 
-#define PIN    "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
-#define URL    "https://guardian.example:8443#" PIN
-#define SECOND "https://second.example:8443#" PIN
+#define PIN	"NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+#define URL	"https://guardian.example:8443#" PIN
+#define SECOND	"https://second.example:8443#" PIN
+
+#define EDITION 7
 
 static const uint8_t VM[UUID_BYTES] = { 0xde, 0xad }, OTHER_VM[UUID_BYTES] = { 0xde, 0xae };
 static const char OTHER_TEXT[] = "deae0000-0000-0000-0000-000000000000";
@@ -28,9 +30,11 @@ static struct vm_key vm_key;
 static struct buf certificates[3], protector;
 static uint8_t worker[RAWKEY_P256_POINT];
 
-static void make_protector(enum healthcert_assurance least, struct buf *out)
+static void make_protector(enum healthcert_assurance least, int64_t edition, struct buf *out)
 {
-	struct protector_facts facts = { .level = LEVEL_SHIELDED, .least = least };
+	struct protector_facts facts = { .level = LEVEL_SHIELDED,
+					 .least = least,
+					 .edition = edition };
 	struct protector_guards guards = { 2, { guardian_key, second_key }, { URL, SECOND } };
 	const struct jwk *hosts[] = { host_key };
 	memcpy(facts.vm, VM, sizeof(VM));
@@ -84,7 +88,7 @@ static int make(void **state)
 	worker[0] = 4;
 	memcpy(worker + 1, jwk_x(worker_key), 32);
 	memcpy(worker + 33, jwk_y(worker_key), 32);
-	make_protector(HEALTHCERT_TPM, &protector);
+	make_protector(HEALTHCERT_TPM, EDITION, &protector);
 	DONE(admin_policy(&g, ANNA, "{}", 2, 0, NOW, &generation, &why));
 	bed_approve(WITH_TPM);
 	add_without_tpm();
@@ -237,6 +241,11 @@ static int raise_offline(json_t *o)
 	return json_object_set_new(o, "offline", json_integer(9));
 }
 
+static int raise_edition(json_t *o)
+{
+	return json_object_set_new(o, "edition", json_integer(EDITION + 1));
+}
+
 static int strip_guardian(json_t *o)
 {
 	return json_array_remove(guardians(o), 1);
@@ -269,7 +278,8 @@ static int change_pin(json_t *o)
 static int say_version_1(json_t *o)
 {
 	return json_object_set_new(o, "v", json_integer(1)) | json_object_del(o, "guardians") |
-	       json_object_del(o, "assurance") | json_object_del(o, "offline");
+	       json_object_del(o, "assurance") | json_object_del(o, "offline") |
+	       json_object_del(o, "edition");
 }
 
 static int relabel_version_1(json_t *o)
@@ -294,6 +304,7 @@ static const struct alteration {
 	{ "it is for another VM", change_vm, OTHER_VM, "protector.signature" },
 	{ "a lower assurance", lower_assurance, VM, "protector.signature" },
 	{ "more offline starts", raise_offline, VM, "protector.signature" },
+	{ "a newer edition", raise_edition, VM, "protector.signature" },
 	{ "a guardian is stripped", strip_guardian, VM, "protector.signature" },
 	{ "the guardians are reordered", reorder_guardians, VM, "protector.signature" },
 	{ "another address", change_url, VM, "protector.signature" },
@@ -342,7 +353,9 @@ static void test_protectors_of_elsewhere(void **state)
 {
 	(void)state;
 	CLEANUP_BUF struct buf text = BUF_INIT(PROTECTOR_TEXT_MAX);
-	struct protector_facts facts = { .level = LEVEL_SHIELDED, .least = HEALTHCERT_TPM };
+	struct protector_facts facts = { .level = LEVEL_SHIELDED,
+					 .least = HEALTHCERT_TPM,
+					 .edition = EDITION };
 	struct protector_guards guards = { 1, { second_key }, { SECOND } };
 	memcpy(facts.vm, VM, sizeof(VM));
 	refused("protector.vm", WITH_TPM, OTHER_VM, &protector);
@@ -356,10 +369,53 @@ static void test_the_owner_demands_an_assurance(void **state)
 	(void)state;
 	CLEANUP_BUF struct buf out = BUF_INIT(KEYRELEASE_BYTES), less = BUF_INIT(1);
 	refused("certificate.assurance", WITHOUT_TPM, VM, &protector);
-	make_protector(HEALTHCERT_HOSTKEY, &less);
+	make_protector(HEALTHCERT_HOSTKEY, EDITION + 1, &less);
 	struct release_ask ask = ask_of(WITHOUT_TPM, VM, &less);
 	DONE(release(&ask, &out, &why));
 	assert_int_equal(bed_records(VM), 1);
+}
+
+/* The owner's, of before he wanted more: with a lower assurance, or with nothing demanded at all.
+ */
+static void test_older_protectors(void **state)
+{
+	(void)state;
+	CLEANUP_BUF struct buf weak = BUF_INIT(1), plain = BUF_INIT(PROTECTOR_TEXT_MAX),
+			       newer = BUF_INIT(1), out = BUF_INIT(KEYRELEASE_BYTES);
+	struct protector_facts facts = { .level = LEVEL_SHIELDED };
+	const struct jwk *hosts[] = { guardian_key };
+	memcpy(facts.vm, VM, sizeof(VM));
+	make_protector(HEALTHCERT_HOSTKEY, EDITION - 1, &weak);
+	GOOD(protector_make(&facts, &vm_key, owner, hosts, 1, NULL, &plain, &f));
+	struct release_ask ask = ask_of(WITH_TPM, VM, &protector);
+	DONE(release(&ask, &out, &why));
+	for (int incoming = 0; incoming <= 1; incoming++) {
+		for (unsigned host = WITH_TPM; host <= WITHOUT_TPM; host++) {
+			const struct buf *older[] = { &weak, &plain };
+			for (size_t i = 0; i < 2; i++) {
+				/* What the older one demands is met, and it is too late. */
+				if (host == WITHOUT_TPM && older[i] == &plain)
+					continue;
+				out.len = 0;
+				ask = ask_of(host, VM, older[i]);
+				ask.incoming = incoming;
+				REFUSES("protector.older", release(&ask, &out, &why));
+				assert_int_equal(bed_records(VM), 1);
+			}
+		}
+	}
+	/* A host that awaits the VM has shown the newest one, too. */
+	make_protector(HEALTHCERT_TPM, EDITION + 1, &newer);
+	out.len = 0;
+	ask = ask_of(WITH_TPM, VM, &newer);
+	ask.incoming = 1;
+	DONE(release(&ask, &out, &why));
+	out.len = 0;
+	ask = ask_of(WITH_TPM, VM, &protector);
+	REFUSES("protector.older", release(&ask, &out, &why));
+	ask = ask_of(WITH_TPM, VM, &newer);
+	DONE(release(&ask, &out, &why));
+	assert_int_equal(bed_records(VM), 3);
 }
 
 /*
@@ -402,6 +458,7 @@ int main(void)
 		TEST(test_altered_protectors),
 		TEST(test_protectors_of_elsewhere),
 		TEST(test_the_owner_demands_an_assurance),
+		TEST(test_older_protectors),
 		TEST(test_a_usurper_gets_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

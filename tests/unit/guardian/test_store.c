@@ -537,7 +537,8 @@ static void test_leases_only_go_forward(void **state)
 {
 	(void)state;
 	int64_t last = -1;
-	struct store_vm v = { .held = 1, .token = 1, .expires = NOW, .version = 7 }, got, bad;
+	struct store_vm v = { .held = 1, .token = 1, .expires = NOW, .version = 7, .edition = 4 },
+			got, bad;
 	CLEANUP_STORE struct store *s = bed_open();
 	bed_add(s, 1);
 	bed_add(s, 2);
@@ -553,6 +554,9 @@ static void test_leases_only_go_forward(void **state)
 
 	bad = v;
 	bad.version = 6;
+	REFUSED_TX(s, ERR_STATE, "never fall", store_vm_put(s, &bad, &f));
+	bad = v;
+	bad.edition = 3;
 	REFUSED_TX(s, ERR_STATE, "never fall", store_vm_put(s, &bad, &f));
 	bad = v;
 	bad.token = 0;

@@ -218,7 +218,7 @@ def guardian(key, *urls):
 def guarded(**changes):
     """A payload of version 2."""
     o = {"v": 2, "guardians": [guardian(GUARDIAN, url("guardian"), url("other")), guardian(GUARDIAN_B, url("b", "b"))],
-         "assurance": "tpm", "offline": 0,
+         "assurance": "tpm", "offline": 0, "edition": 7,
          "key": jwe(recipients=[recipient(k) for k in (OWNER, HOST, GUARDIAN, GUARDIAN_B)])}
     o.update(changes)
     return payload(**o)
@@ -446,7 +446,7 @@ def guarded_cases():
 
     # What is right.
     case("two", "ok", jws(good))
-    case("one", "ok", jws(guarded(guardians=guardians[:1], assurance="hostkey", offline=100)))
+    case("one", "ok", jws(guarded(guardians=guardians[:1], assurance="hostkey", offline=100, edition=2 ** 53)))
     case("in-another-order", "ok", jws(dict(reversed(guarded(guardians=guardians[::-1]).items()))))
     case("alone", "open:ERR_RECIPIENT",
          jws(guarded(guardians=guardians[:1], key=jwe(recipients=[recipient(OWNER), recipient(GUARDIAN)]))))
@@ -459,6 +459,7 @@ def guarded_cases():
     altered("vm-another", guarded(vm=uuid(OTHER_VM)), True)
     altered("assurance-lowered", guarded(assurance="hostkey"), True)
     altered("offline-raised", guarded(offline=1))
+    altered("edition-raised", guarded(edition=8))
     altered("guardian-stripped", guarded(guardians=guardians[:1]))
     altered("guardian-added", guarded(guardians=guardians + [guardian(HOST, url("more"))]))
     altered("guardians-reordered", guarded(guardians=guardians[::-1]))
@@ -509,6 +510,9 @@ def guarded_cases():
     for name, err, value in (("negative", "ERR_FORMAT", -1), ("101", "ERR_LIMIT", 101), ("real", "ERR_FORMAT", 1.0),
                              ("text", "ERR_FORMAT", "1"), ("true", "ERR_FORMAT", True), ("huge", "ERR_LIMIT", 2 ** 32)):
         wrong("offline-" + name, err, ("offline",), value)
+    for name, err, value in (("negative", "ERR_FORMAT", -1), ("0", "ERR_FORMAT", 0), ("real", "ERR_FORMAT", 7.0),
+                             ("text", "ERR_FORMAT", "7"), ("true", "ERR_FORMAT", True), ("huge", "ERR_LIMIT", 2 ** 53 + 1)):
+        wrong("edition-" + name, err, ("edition",), value)
     return cases
 
 
@@ -555,7 +559,7 @@ def main():
         # The target signs what begins with "{".
         if name in ("two-recipients", "lower-level", "owner-alone", "open-tag", "recipient-twice", "alg-dir",
                     "guarded-two", "guarded-one", "guarded-alone", "guarded-guardians-twice", "guarded-urls-two-in-one",
-                    "guarded-urls-9", "guarded-guardians-stranger", "guarded-offline-huge", "guarded-v-1"):
+                    "guarded-urls-9", "guarded-guardians-stranger", "guarded-offline-huge", "guarded-edition-huge", "guarded-v-1"):
             write(f"{fuzz}protector_parse.corpus/payload-{name}", unb64(text.split(".")[1]))
     for name, key in (("owner", dump(OWNER.jwk())), ("host-public", dump(HOST.public)),
                       ("p384", dump(Key("p384", ec.SECP384R1()).public)), ("twice", b'{"kty":"EC","kty":"EC"}')):

@@ -153,6 +153,7 @@ static void check_guardians(const char *name, const struct protector *p)
 	assert_int_equal(n > 0, strncmp(name, "guarded-", 8) == 0);
 	assert_int_equal(facts->least, weak ? HEALTHCERT_HOSTKEY : HEALTHCERT_TPM);
 	assert_int_equal(facts->offline, weak ? PROTECTOR_OFFLINE_MAX : 0);
+	assert_int_equal(facts->edition, weak ? PROTECTOR_EDITION_MAX : n > 0 ? 7 : 0);
 	assert_int_equal(jwk_thumbprint(guardian, thumbprint), 0);
 	for (size_t i = 0; i < n; i++) {
 		const struct protector_guardian *g = protector_guardian(p, i);
