@@ -96,9 +96,37 @@ void postgres_bed_start(void)
 	die("the server does not start");
 }
 
+/* The processes that serve guardians, which are no children of ours. */
+struct sessions {
+	int n;
+	pid_t pids[64];
+};
+
+static struct sessions sessions(void)
+{
+	struct sessions they = { .n = 0 };
+	PGconn *c = superuser();
+	PGresult *r = PQexec(c, "SELECT pid FROM pg_stat_activity WHERE "
+				"application_name = 'shieldvm-guardian'");
+	for (; they.n < PQntuples(r) && they.n < 64; they.n++)
+		they.pids[they.n] = (pid_t)atoi(PQgetvalue(r, they.n, 0));
+	PQclear(r);
+	PQfinish(c);
+	return they;
+}
+
+static void tell(const struct sessions *they, int signal)
+{
+	for (int i = 0; i < they->n; i++)
+		kill(they->pids[i], signal);
+}
+
+/* And its sessions: by themselves they may serve another statement before they miss it. */
 void postgres_bed_kill(void)
 {
+	struct sessions they = sessions();
 	kill(server, SIGKILL);
+	tell(&they, SIGKILL);
 	waitpid(server, NULL, 0);
 	server = 0;
 }
@@ -162,23 +190,12 @@ void postgres_bed_fresh(char *url, size_t size)
 	snprintf(url, size, "%s", address);
 }
 
-/* The sessions that ran when it was frozen, which are no children of ours. */
 void postgres_bed_freeze(int frozen)
 {
-	static pid_t pids[64];
-	static int n;
-	if (frozen) {
-		PGconn *c = superuser();
-		PGresult *r = PQexec(c, "SELECT pid FROM pg_stat_activity WHERE "
-					"application_name = 'shieldvm-guardian'");
-		n = PQntuples(r);
-		for (int i = 0; i < n && i < 64; i++)
-			pids[i] = (pid_t)atoi(PQgetvalue(r, i, 0));
-		PQclear(r);
-		PQfinish(c);
-	}
-	for (int i = 0; i < n && i < 64; i++)
-		kill(pids[i], frozen ? SIGSTOP : SIGCONT);
+	static struct sessions they;
+	if (frozen)
+		they = sessions();
+	tell(&they, frozen ? SIGSTOP : SIGCONT);
 }
 
 const char *postgres_bed_raw(const char *sql)
