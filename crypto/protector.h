@@ -61,9 +61,8 @@ struct protector_facts {
 	enum healthcert_assurance least; /* the weakest that a host may have to get the key */
 	uint32_t offline; /* starts that a host may make from its sealed copy, between two releases,
 			   * when no guardian answers; at most PROTECTOR_OFFLINE_MAX */
-	int64_t edition;  /* from 1; higher in each that the owner makes.  A guardian that has
-			   * released by one goes by no lower one: that is still the owner's, but
-			   * no longer what he wants. */
+	int64_t edition;  /* from 1; higher in each that the owner makes.  A guardian goes by none
+			   * lower than it has released by. */
 };
 
 /*
@@ -76,8 +75,7 @@ struct protector_guardian {
 	char urls[PROTECTOR_URLS_SIZE];
 };
 
-/* 1 if an owner may allow ID at LEVEL, as far as this layer knows; 1 if the owner has allowed it.
- */
+/* 1 if an owner may allow ID at LEVEL, as far as this layer knows; 1 if he has allowed it. */
 int protector_may_allow(enum shield_level level, const char *id);
 int protector_allows(const struct protector_facts *facts, const char *id);
 
@@ -113,8 +111,7 @@ const char *protector_recipient(const struct protector *p, size_t i); /* thumbpr
 size_t protector_n_guardians(const struct protector *p);
 const struct protector_guardian *protector_guardian(const struct protector *p, size_t i);
 
-/*
- * Recipient I's whole public key, which the owner's signature covers too; belongs to P.  `shieldvm
+/* Recipient I's whole public key, which the owner's signature covers too; belongs to P.  `shieldvm
  * key rewrap` makes a new protector for the same recipients from these, without asking the hosts.
  */
 const struct jwk *protector_recipient_key(const struct protector *p, size_t i);
@@ -142,8 +139,7 @@ int protector_open(const struct protector *p, const struct content_key *k, struc
 int protector_unwrap(const struct protector *p, const struct ecdh *ecdh, struct vm_key *key,
 		     struct fault *f) MUST_CHECK;
 
-/* Guardians for a new protector: public keys and addresses, spelled as in protector_guardian; the
- * caller's. */
+/* Guardians for a new protector: public keys, and addresses as in protector_guardian; borrowed. */
 struct protector_guards {
 	size_t n;
 	const struct jwk *keys[PROTECTOR_GUARDIANS_MAX];
