@@ -57,6 +57,8 @@ static const struct {
 	{ "protector.invalid", "Send the protector as its owner made it." },
 	{ "protector.signature", "Put back the protector that the VM's owner signed." },
 	{ "protector.older", "Define the VM with the protector that its owner made last." },
+	{ "protector.early",
+	  "Set the owner's clock, and make the protector again: shieldvm key rewrap." },
 	{ "protector.vm", "Each VM has its own protector." },
 	{ "protector.recipient", "Have the owner add the guardian: shieldvm key rewrap." },
 	{ "protector.unwrap", "Look after the guardian's keys, and the worker's." },

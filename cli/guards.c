@@ -130,7 +130,8 @@ int guard_offline(const char *text, uint32_t *out, struct fault *f)
 void guard_edition(struct protector_facts *facts, const struct guard_list *list)
 {
 	int64_t now = time(NULL), next = facts->edition + 1;
-	facts->edition = list->n == 0 ? 0 : now > next ? now : next;
+	int follows = next > now && next <= now + PROTECTOR_EDITION_AHEAD;
+	facts->edition = list->n == 0 ? 0 : follows ? next : now;
 }
 
 void guard_count(size_t hosts, size_t guardians, char text[static GUARD_COUNT_SIZE])

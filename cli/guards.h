@@ -39,8 +39,8 @@ int guard_assurance(const char *text, enum healthcert_assurance *out, struct fau
 int guard_offline(const char *text, uint32_t *out, struct fault *f) MUST_CHECK;
 
 /* FACTS are to be those of the protector that follows the one that they are from, with LIST: the
- * time in seconds since 1970, so that those made from an older one do not fall behind either, and
- * at least one more than before. */
+ * time in seconds since 1970, so that those made from an older one do not fall behind either, or
+ * one more than before.  One that is from a time to come no guardian has gone by, and none will. */
 void guard_edition(struct protector_facts *facts, const struct guard_list *list);
 
 /* "1 host", "2 guardians", "1 host and 2 guardians". */

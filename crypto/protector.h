@@ -12,8 +12,7 @@
  * Some recipients may be guardians: version 2 names them, with their addresses, and what the owner
  * demands of a host that they release the key to.
  *
- * May be used by: cli/ (makes, rewraps), libvirt/ (parses, verifies), worker/ before it seals
- * (unwraps).
+ * May be used by: cli/, libvirt/, attest/, guardian/, worker/ before it seals.
  */
 #ifndef SHIELDVM_CRYPTO_PROTECTOR_H
 #define SHIELDVM_CRYPTO_PROTECTOR_H
@@ -47,6 +46,7 @@ int level_parse(const char *text, enum shield_level *level) MUST_CHECK;
 #define PROTECTOR_URL_MAX	364  /* characters of one, with its thumbprint */
 #define PROTECTOR_URLS_SIZE	4096 /* bytes of them as one text, with the NUL */
 #define PROTECTOR_OFFLINE_MAX	100
+#define PROTECTOR_EDITION_AHEAD 86400 /* seconds that its owner's clock may be ahead of others */
 #define PROTECTOR_EDITION_MAX	(INT64_C(1) << 53) /* what every reader of JSON holds */
 
 /* What the owner signs besides the recipients. */

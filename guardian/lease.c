@@ -232,8 +232,15 @@ static int lend(const struct guardian *g, const uint8_t host[static UUID_BYTES],
 }
 
 /* The owner has made no newer protector that the guardian knows of; this one is remembered in V. */
-static int check_edition(const struct lease_ask *ask, struct store_vm *v, struct refusal *why)
+static int check_edition(const struct lease_ask *ask, int64_t now, struct store_vm *v,
+			 struct refusal *why)
 {
+	/* Remembered, it would keep out what is made once that clock goes right. */
+	if (ask->edition > now + PROTECTOR_EDITION_AHEAD)
+		return refuse(why, "protector.early", ERR_POLICY,
+			      "the protector is edition %" PRId64 ", which is a time to come: the "
+			      "clock was wrong where it was made",
+			      ask->edition);
 	if (ask->edition < v->edition)
 		return refuse(why, "protector.older", ERR_POLICY,
 			      "the protector is edition %" PRId64 ", and the VM's owner has made "
@@ -276,7 +283,7 @@ int lease_start(const struct guardian *g, const struct lease_ask *ask, int64_t n
 	if (rc >= 0)
 		rc = get_asked(g, ask, &v, why);
 	if (rc >= 0)
-		rc = check_edition(ask, &v, why);
+		rc = check_edition(ask, now, &v, why);
 	if (rc >= 0)
 		rc = check_free(ask, &v, now, why);
 	if (rc >= 0)
@@ -328,7 +335,7 @@ int lease_incoming(const struct guardian *g, const struct lease_ask *ask, int64_
 	if (rc >= 0)
 		rc = get_asked(g, ask, &v, why);
 	if (rc >= 0)
-		rc = check_edition(ask, &v, why);
+		rc = check_edition(ask, now, &v, why);
 	if (rc < 0)
 		return rc;
 	struct ledger_record r = record_of(ask, &v, &cert, LEDGER_INCOMING, now);

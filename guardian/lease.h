@@ -66,7 +66,7 @@ struct lease_grant {
 
 /*
  * The host of ASK may run the VM and have its key.  The key may leave after this has returned 0,
- * and not before.  Refuses as certificate.*, host.*, protector.older, vm.version,
+ * and not before.  Refuses as certificate.*, host.*, protector.older, protector.early, vm.version,
  * ticket.invalid, lease.held, guardian.*.
  */
 int lease_start(const struct guardian *g, const struct lease_ask *ask, int64_t now,
@@ -76,7 +76,7 @@ int lease_start(const struct guardian *g, const struct lease_ask *ask, int64_t n
  * The VM is to come to the host of ASK by a migration: it may have the key, and take the lease over
  * within LEASE_INCOMING_SECONDS.  No lease changes: OUT's token is that of the present one (0:
  * there is none), `expires` 0, `spent` the highest version reported.  The version in ASK is not
- * looked at.  Refuses as certificate.*, host.*, protector.older, guardian.*.
+ * looked at.  Refuses as certificate.*, host.*, protector.older, protector.early, guardian.*.
  */
 int lease_incoming(const struct guardian *g, const struct lease_ask *ask, int64_t now,
 		   struct lease_grant *out, struct refusal *why) MUST_CHECK;

@@ -404,6 +404,14 @@ static void test_older_protectors(void **state)
 			}
 		}
 	}
+	/* One of a time to come would keep all others out. */
+	make_protector(HEALTHCERT_TPM, NOW + PROTECTOR_EDITION_AHEAD + 1, &newer);
+	out.len = 0;
+	ask = ask_of(WITH_TPM, VM, &newer);
+	REFUSES("protector.early", release(&ask, &out, &why));
+	ask.incoming = 1;
+	REFUSES("protector.early", release(&ask, &out, &why));
+	assert_int_equal(bed_records(VM), 1);
 	/* A host that awaits the VM has shown the newest one, too. */
 	make_protector(HEALTHCERT_TPM, EDITION + 1, &newer);
 	out.len = 0;
