@@ -143,7 +143,7 @@ int efi_signatures_have(const uint8_t *data, size_t n,
 			const uint8_t digest[static EFI_SHA256_BYTES], struct fault *f)
 {
 	struct efi_signatures it;
-	struct efi_signature s;
+	struct efi_signature s = { 0 };
 	int rc, found = 0;
 	efi_signatures_start(&it, data, n);
 	while ((rc = efi_signatures_next(&it, &s, f)) > 0)

@@ -186,7 +186,7 @@ static int template_data(struct parser *p, enum template t, const uint8_t *diges
 static int one_entry(struct parser *p)
 {
 	struct row *row = &p->list->rows[p->list->n];
-	enum template t;
+	enum template t = TEMPLATE_NG;
 	uint32_t pcr, n;
 	if (reader_u32(&p->in, &pcr) < 0)
 		return truncated(p);
