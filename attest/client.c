@@ -64,6 +64,9 @@ static size_t on_header(char *data, size_t one, size_t n, void *arg)
 
 /* ---- opening ---- */
 
+/* CURLE_TOO_LARGE of too many headers, which curl before 8.6 does not know. */
+#define TOO_LARGE		 ((CURLcode)100)
+
 #define SET(curl, option, value) (curl_easy_setopt(curl, option, value) == CURLE_OK)
 
 /* What is the same for all requests. */
@@ -184,7 +187,7 @@ static int tell_why(const struct guardian_end *e, const char *address, CURLcode 
 				 "%s has another key than the one in its address (%s): it is not"
 				 " that guardian, or it was set up anew",
 				 address, found[0] ? found : "not even of P-256");
-	if (code == CURLE_WRITE_ERROR || code == CURLE_FILESIZE_EXCEEDED)
+	if (code == CURLE_WRITE_ERROR || code == CURLE_FILESIZE_EXCEEDED || code == TOO_LARGE)
 		return fault_set(f, ERR_LIMIT, "%s: its answer is larger than any guardian's",
 				 address);
 	curl_easy_getinfo(e->curl, CURLINFO_SIZE_UPLOAD_T, &sent);

@@ -258,8 +258,9 @@ static int is_exception(const struct filter *filter, const struct filter_row *ro
 		if (row->syscall == SCMP_SYS(socket))
 			return c[0].op == SCMP_CMP_EQ && c[0].arg == 0 &&
 			       (c[0].a == AF_UNIX || c[0].a == AF_INET || c[0].a == AF_INET6) &&
-			       c[1].op == SCMP_CMP_EQ && c[1].arg == 1 && c[1].a == SOCK_STREAM &&
-			       c[2].op == SCMP_CMP_EQ && c[2].arg == 2 && c[2].a == 0;
+			       c[1].op == SCMP_CMP_MASKED_EQ && c[1].arg == 1 && c[1].a == 0xf &&
+			       c[1].b == SOCK_STREAM && c[2].op == SCMP_CMP_EQ && c[2].arg == 2 &&
+			       c[2].a == 0;
 		return row->syscall == SCMP_SYS(connect) && c[0].op == SCMP_CMP_EQ && c[0].arg == 2;
 	}
 	/* An HSM's module has its own files and connections; it makes no file. */

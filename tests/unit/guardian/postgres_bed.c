@@ -28,11 +28,11 @@ static void die(const char *what)
 	exit(1);
 }
 
-/* Start NAME of PostgreSQL's programs; it ends with this process. */
-static pid_t spawn(const char *name, char *const argv[])
+/* Start the one of PostgreSQL's programs that ARGV begins with; it ends with this process. */
+static pid_t spawn(char *argv[])
 {
 	char path[320];
-	snprintf(path, sizeof(path), "%s/%s", bin, name);
+	snprintf(path, sizeof(path), "%s/%s", bin, argv[0]);
 	fflush(NULL);
 	pid_t parent = getpid(), pid = fork();
 	if (pid < 0)
@@ -47,6 +47,7 @@ static pid_t spawn(const char *name, char *const argv[])
 	    setenv("LC_ALL", "C", 1) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
 	    getppid() != parent)
 		_exit(1);
+	argv[0] = path; /* they look for their neighbours there */
 	execv(path, argv);
 	_exit(1);
 }
@@ -78,14 +79,14 @@ void postgres_bed_start(void)
 {
 	char sockets[96];
 	snprintf(sockets, sizeof(sockets), "unix_socket_directories=%s", root);
-	char *const argv[] = { "postgres",	     "-D", "data",  "-c",
-			       "listen_addresses=",  "-c", sockets, "-c",
-			       "max_connections=20", NULL };
+	char *argv[] = { "postgres",	       "-D", "data",  "-c",
+			 "listen_addresses=",  "-c", sockets, "-c",
+			 "max_connections=20", NULL };
 	server = 0;
 	for (int i = 0; i < START_TRIES; i++) {
 		/* Right after a kill it may find its former self's memory in use. */
 		if (server == 0 || waitpid(server, NULL, WNOHANG) == server)
-			server = spawn("postgres", argv);
+			server = spawn(argv);
 		PGconn *c = superuser();
 		if (c) {
 			PQfinish(c);
@@ -167,10 +168,10 @@ static void make(void)
 	if (geteuid() == 0 && chown(root, uid, gid) < 0)
 		die("chown");
 	snprintf(address, sizeof(address), "postgresql:///postgres?host=%s&user=guardian", root);
-	char *const argv[] = { "initdb",	  "-D",		"data",	    "-A",
-			       "trust",		  "-U",		"guardian", "--no-sync",
-			       "--encoding=UTF8", "--locale=C", NULL };
-	pid_t pid = spawn("initdb", argv);
+	char *argv[] = { "initdb",	    "-D",	  "data",     "-A",
+			 "trust",	    "-U",	  "guardian", "--no-sync",
+			 "--encoding=UTF8", "--locale=C", NULL };
+	pid_t pid = spawn(argv);
 	if (waitpid(pid, &status, 0) != pid || status != 0)
 		die("initdb");
 	postgres_bed_start();
