@@ -4,11 +4,14 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+import uuid
 
-from guardian import ADMINS, HOSTS, PROGRAM, STATE, WORK, Client, Guardian, ask, check, failed
+from guardian import (ADMINS, HOSTS, PROGRAM, RELEASED, STATE, WORK, Client, Guardian, ask, b64, certified, check,
+                      failed, keep, keyed, refuses, unb64)
 import guardian
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
@@ -60,6 +63,53 @@ def sealed(guardian_, other_than=0):
             return pid
         time.sleep(0.1)
     return 0
+
+
+class Owned:
+    """A VM whose owner names this guardian, and the one host that asks for its key."""
+
+    def __init__(self, admin):
+        self.vm, self.number = str(uuid.uuid4()), 0
+        for name in ("worker.jwk", "worker.jwk.pub"):
+            os.unlink(f"{WORK}/{name}")  # the VM's before
+        subprocess.run([RELEASED, "make", self.vm, f"{STATE}/release.jwk.pub", "0"], cwd=WORK, check=True)
+        with open(f"{WORK}/worker.jwk.pub", encoding="ascii") as f:
+            point = json.load(f)
+        with open(f"{WORK}/protector", encoding="ascii") as f:
+            self.protector = f.read()
+        self.worker = b64(b"\4" + unb64(point["x"]) + unb64(point["y"]))
+        self.key, self.host = keyed(admin, "hsm")
+        self.certificate = certified(self.key, self.host, self.worker)
+
+    def asks(self):
+        self.number += 1
+        self.request = b64(self.number.to_bytes(16, "big"))
+        return ask(self.key, HOSTS, "POST", "/v1/release",
+                   {"id": self.host, "vm": self.vm, "request": self.request, "worker": self.worker, "version": 0,
+                    "incoming": False, "certificate": self.certificate, "protector": self.protector})
+
+    def records(self):
+        with sqlite3.connect(f"{STATE}/guardian.db", timeout=10) as db:
+            return db.execute("SELECT COUNT(*) FROM release_log WHERE vm = ?",
+                              (uuid.UUID(self.vm).bytes,)).fetchone()[0]
+
+    def is_refused(self, what):
+        """503, and nothing of a key. That the host was to have it is on record: that is written first."""
+        before, answer = self.records(), self.asks()
+        refuses(f"{what}: no release", answer, 503, "guardian.keys")
+        check("... and nothing of a key", set(answer[1]) == {"status", "id", "text", "remedy"}, answer)
+        check("... which was recorded before it was tried", self.records() == before + 1, self.records())
+
+    def is_released(self, what):
+        before, (status, answer) = self.records(), self.asks()
+        check(f"{what}: a release", status == 200 and self.records() == before + 1, answer)
+        keep("certificate", unb64(self.certificate))
+        keep("key", unb64(answer.get("key", "")))
+        keep("copy", b"")
+        keep("host.jwk", json.dumps(self.key.jwk(private=True)).encode())
+        os.chmod(f"{WORK}/host.jwk", 0o600)
+        done = subprocess.run([RELEASED, "open", self.vm, self.request, "host.jwk"], cwd=WORK, capture_output=True)
+        check("... which opens", done.returncode == 0 and done.stdout == b"%d\n" % self.number, done)
 
 
 def test_init():
@@ -126,19 +176,30 @@ def test_run(host, admin):
                 check(f"{name} has not loaded the module", "softhsm" not in f.read())
     # All that a guardian with its key in a file releases and refuses.
     guardian.test_release(admin)
+    owned = Owned(admin)
+    owned.is_released("with the token")
     os.kill(pid, signal.SIGKILL)
     again = sealed(it, pid)
     check("another one is started", again != 0)
+    owned.is_released("by another process")
+    # One that does not answer: whoever asks is told in time, and it is replaced.
+    os.kill(again, signal.SIGSTOP)
+    owned.is_refused("while the module hangs")
+    pid, again = again, sealed(it, again)
+    check("who hangs is replaced", again not in (0, pid))
+    owned.is_released("... and by that one")
     # While the token is away nothing can be released, but hosts are served; it is looked for again.
     os.rename(TOKENS, TOKENS + ".away")
     os.mkdir(TOKENS)
     os.kill(again, signal.SIGKILL)
     check("without the token it says so", wait_for("no such token"))
     check("... and serves hosts", ask(host, HOSTS, "GET", "/v1/info")[0] == 200)
+    owned.is_refused("without the token")
     os.rmdir(TOKENS)
     os.rename(TOKENS + ".away", TOKENS)
     pid = sealed(it, again)
     check("with the token again it has the key", pid != 0)
+    owned.is_released("with the token again")
     # A PIN that is refused is not tried until the token locks up.
     write(PIN, "4321\n")
     os.kill(pid, signal.SIGKILL)
@@ -146,10 +207,15 @@ def test_run(host, admin):
     time.sleep(7)
     check("... once", logged().count("not tried again") == 1, logged())
     check("... and hosts are served", ask(host, HOSTS, "GET", "/v1/info")[0] == 200)
+    owned.is_refused("without a PIN")
     check("SIGTERM ends it", it.stop() == 0)
     it = WithKey()
     check("from the beginning it is the end", it.process.wait(15) == 2)
     write(PIN, "1234\n")
+    it = WithKey()
+    check("with the PIN it starts again", it.ready(host) and sealed(it) != 0)
+    owned.is_released("with the PIN")
+    check("SIGTERM ends that as well", it.stop() == 0)
     check("no process was killed by its filter", "may not make" not in logged())
 
 
