@@ -10,8 +10,8 @@ import sys
 import time
 import uuid
 
-from guardian import (ADMINS, HOSTS, PROGRAM, RELEASED, STATE, WORK, Client, Guardian, ask, b64, certified, check,
-                      failed, keep, keyed, refuses, unb64)
+from guardian import (ADMINS, HOSTS, PROGRAM, RELEASED, STATE, WORK, Client, Guardian, Owned, ask, check, failed, keep,
+                      refuses, unb64)
 import guardian
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
@@ -65,28 +65,8 @@ def sealed(guardian_, other_than=0):
     return 0
 
 
-class Owned:
-    """A VM whose owner names this guardian, and the one host that asks for its key."""
-
-    def __init__(self, admin):
-        self.vm, self.number = str(uuid.uuid4()), 0
-        for name in ("worker.jwk", "worker.jwk.pub"):
-            os.unlink(f"{WORK}/{name}")  # the VM's before
-        subprocess.run([RELEASED, "make", self.vm, f"{STATE}/release.jwk.pub", "0"], cwd=WORK, check=True)
-        with open(f"{WORK}/worker.jwk.pub", encoding="ascii") as f:
-            point = json.load(f)
-        with open(f"{WORK}/protector", encoding="ascii") as f:
-            self.protector = f.read()
-        self.worker = b64(b"\4" + unb64(point["x"]) + unb64(point["y"]))
-        self.key, self.host = keyed(admin, "hsm")
-        self.certificate = certified(self.key, self.host, self.worker)
-
-    def asks(self):
-        self.number += 1
-        self.request = b64(self.number.to_bytes(16, "big"))
-        return ask(self.key, HOSTS, "POST", "/v1/release",
-                   {"id": self.host, "vm": self.vm, "request": self.request, "worker": self.worker, "version": 0,
-                    "incoming": False, "certificate": self.certificate, "protector": self.protector})
+class Released(Owned):
+    """What is released of it, and what is not."""
 
     def records(self):
         with sqlite3.connect(f"{STATE}/guardian.db", timeout=10) as db:
@@ -176,7 +156,7 @@ def test_run(host, admin):
                 check(f"{name} has not loaded the module", "softhsm" not in f.read())
     # All that a guardian with its key in a file releases and refuses.
     guardian.test_release(admin)
-    owned = Owned(admin)
+    owned = Released(admin, "hsm")
     owned.is_released("with the token")
     os.kill(pid, signal.SIGKILL)
     again = sealed(it, pid)
