@@ -298,11 +298,9 @@ static int read_refusal(const char *address, long status, const json_t *o,
 	return fault_set(f, ERR_POLICY, "the guardian refuses (%s): %s", id, text);
 }
 
-static int read_answer(struct client *c, size_t i, long status, json_t **out,
-		       struct client_refusal *why, struct fault *f)
+int client_answer(const char *address, long status, const struct buf *text, json_t **out,
+		  struct client_refusal *why, struct fault *f)
 {
-	const char *address = c->urls.at[i].address;
-	const struct buf *text = &c->at[i].answer;
 	CLEANUP_JSON json_t *o = NULL;
 	struct fault ignored = { 0 };
 	int rc = strict_json((const char *)text->data, text->len, "the answer", &o, &ignored);
@@ -335,7 +333,8 @@ static int ask_all(struct client *c, const struct request *r, enum client_repeat
 		long status = 0;
 		int rc = ask_one(c, i, r, &status, &one);
 		if (rc >= 0) {
-			rc = read_answer(c, i, status, out, why, &one);
+			rc = client_answer(c->urls.at[i].address, status, &c->at[i].answer, out,
+					   why, &one);
 			if (rc >= 0 || status != 503) {
 				c->first = i;
 				return rc < 0 ? fault_set(f, rc, "%s", one.text) : 0;

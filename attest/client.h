@@ -16,6 +16,7 @@
 #include <jansson.h>
 
 #include "attest/finding.h"
+#include "base/buf.h"
 #include "crypto/jwk.h"
 
 #define CLIENT_URLS_MAX	   8
@@ -77,6 +78,14 @@ enum client_repeat {
  */
 int client_ask(struct client *c, const char *path, const json_t *body, enum client_repeat repeat,
 	       json_t **out, struct client_refusal *why, struct fault *f) MUST_CHECK;
+
+/*
+ * What client_ask() makes of an answer of HTTP's STATUS with the body TEXT, from ADDRESS: *OUT, a
+ * new reference, for 200; ERR_POLICY for a refusal, with its reason in WHY, which is zeroed or
+ * NULL; ERR_FORMAT for what is neither, *OUT then being untouched as well.
+ */
+int client_answer(const char *address, long status, const struct buf *text, json_t **out,
+		  struct client_refusal *why, struct fault *f) MUST_CHECK;
 
 /*
  * 1 if the same is to be asked again in a new way (another challenge, another request id): after

@@ -68,7 +68,7 @@ static int read_pcrs(const json_t *list, uint32_t *mask)
 	return all ? 0 : ERR_FORMAT;
 }
 
-static int read_challenge(const json_t *o, struct challenge *out, struct fault *f)
+int health_challenge(const json_t *o, struct challenge *out, struct fault *f)
 {
 	const char *bank = strict_text(o, "bank");
 	int rc = remote_take(o, "nonce", out->nonce, sizeof(out->nonce), f);
@@ -188,7 +188,7 @@ static int attest_once(const struct attesting *a, json_t **answer, struct fault 
 	int rc = remote_post(a->r, "/v1/challenge", json_pack("{s:s}", "id", uuid),
 			     CLIENT_REPEATABLE, &challenge, a->why, f);
 	if (rc >= 0)
-		rc = read_challenge(challenge, &c, f);
+		rc = health_challenge(challenge, &c, f);
 	if (rc < 0)
 		return rc;
 	body = begin_answer(a->out->host, challenge);

@@ -34,6 +34,10 @@ void health_init(struct health *h);
 void health_done(struct health *h);
 #define CLEANUP_HEALTH CLEANUP(health_done)
 
+/* What a guardian's answer O challenges to; its MAC and its end are sent back as they came.
+ * ERR_FORMAT; OUT is then unspecified. */
+int health_challenge(const json_t *o, struct challenge *out, struct fault *f) MUST_CHECK;
+
 /*
  * Attest to the guardian of R for WORKER, into an initialised OUT.  T is this host's TPM, NULL in
  * host-key mode; HOW says where its logs are.  WHY gets the guardian's findings, also when it

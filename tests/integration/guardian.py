@@ -377,6 +377,35 @@ def keep(name, data):
         f.write(data)
 
 
+class Owned:
+    """A VM whose owner names the guardian with STATE, and the one host that asks for its key."""
+
+    def __init__(self, admin, name, state=STATE):
+        self.vm, self.number = str(uuid.uuid4()), 0
+        for old in ("worker.jwk", "worker.jwk.pub"):
+            if os.path.exists(f"{WORK}/{old}"):
+                os.unlink(f"{WORK}/{old}")
+        subprocess.run([RELEASED, "make", self.vm, f"{state}/release.jwk.pub", "0"], cwd=WORK, check=True)
+        with open(f"{WORK}/worker.jwk.pub", encoding="ascii") as f:
+            point = json.load(f)
+        with open(f"{WORK}/protector", encoding="ascii") as f:
+            self.protector = f.read()
+        self.worker = b64(b"\4" + unb64(point["x"]) + unb64(point["y"]))
+        self.key, self.host = keyed(admin, name)
+        self.certificate = certified(self.key, self.host, self.worker)
+
+    def asks(self, port=HOSTS, incoming=False):
+        self.number += 1
+        self.request = b64(self.number.to_bytes(16, "big"))
+        return ask(self.key, port, "POST", "/v1/release",
+                   {"id": self.host, "vm": self.vm, "request": self.request, "worker": self.worker, "version": 0,
+                    "incoming": incoming, "certificate": self.certificate, "protector": self.protector})
+
+    def tells(self, path, token, version, port=HOSTS):
+        return ask(self.key, port, "POST", f"/v1/lease/{path}",
+                   {"id": self.host, "vm": self.vm, "token": token, "version": version})
+
+
 def test_release(admin):
     """A VM's key, from its protector to a worker, and its lease from host to host, by the processes that run."""
     vm, hosts, number = str(uuid.uuid4()), [], [0]

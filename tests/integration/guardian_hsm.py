@@ -4,11 +4,14 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+import uuid
 
-from guardian import ADMINS, HOSTS, PROGRAM, STATE, WORK, Client, Guardian, ask, check, failed
+from guardian import (ADMINS, HOSTS, PROGRAM, RELEASED, STATE, WORK, Client, Guardian, Owned, ask, check, failed, keep,
+                      refuses, unb64)
 import guardian
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
@@ -60,6 +63,33 @@ def sealed(guardian_, other_than=0):
             return pid
         time.sleep(0.1)
     return 0
+
+
+class Released(Owned):
+    """What is released of it, and what is not."""
+
+    def records(self):
+        with sqlite3.connect(f"{STATE}/guardian.db", timeout=10) as db:
+            return db.execute("SELECT COUNT(*) FROM release_log WHERE vm = ?",
+                              (uuid.UUID(self.vm).bytes,)).fetchone()[0]
+
+    def is_refused(self, what):
+        """503, and nothing of a key. That the host was to have it is on record: that is written first."""
+        before, answer = self.records(), self.asks()
+        refuses(f"{what}: no release", answer, 503, "guardian.keys")
+        check("... and nothing of a key", set(answer[1]) == {"status", "id", "text", "remedy"}, answer)
+        check("... which was recorded before it was tried", self.records() == before + 1, self.records())
+
+    def is_released(self, what):
+        before, (status, answer) = self.records(), self.asks()
+        check(f"{what}: a release", status == 200 and self.records() == before + 1, answer)
+        keep("certificate", unb64(self.certificate))
+        keep("key", unb64(answer.get("key", "")))
+        keep("copy", b"")
+        keep("host.jwk", json.dumps(self.key.jwk(private=True)).encode())
+        os.chmod(f"{WORK}/host.jwk", 0o600)
+        done = subprocess.run([RELEASED, "open", self.vm, self.request, "host.jwk"], cwd=WORK, capture_output=True)
+        check("... which opens", done.returncode == 0 and done.stdout == b"%d\n" % self.number, done)
 
 
 def test_init():
@@ -126,19 +156,30 @@ def test_run(host, admin):
                 check(f"{name} has not loaded the module", "softhsm" not in f.read())
     # All that a guardian with its key in a file releases and refuses.
     guardian.test_release(admin)
+    owned = Released(admin, "hsm")
+    owned.is_released("with the token")
     os.kill(pid, signal.SIGKILL)
     again = sealed(it, pid)
     check("another one is started", again != 0)
+    owned.is_released("by another process")
+    # One that does not answer: whoever asks is told in time, and it is replaced.
+    os.kill(again, signal.SIGSTOP)
+    owned.is_refused("while the module hangs")
+    pid, again = again, sealed(it, again)
+    check("who hangs is replaced", again not in (0, pid))
+    owned.is_released("... and by that one")
     # While the token is away nothing can be released, but hosts are served; it is looked for again.
     os.rename(TOKENS, TOKENS + ".away")
     os.mkdir(TOKENS)
     os.kill(again, signal.SIGKILL)
     check("without the token it says so", wait_for("no such token"))
     check("... and serves hosts", ask(host, HOSTS, "GET", "/v1/info")[0] == 200)
+    owned.is_refused("without the token")
     os.rmdir(TOKENS)
     os.rename(TOKENS + ".away", TOKENS)
     pid = sealed(it, again)
     check("with the token again it has the key", pid != 0)
+    owned.is_released("with the token again")
     # A PIN that is refused is not tried until the token locks up.
     write(PIN, "4321\n")
     os.kill(pid, signal.SIGKILL)
@@ -146,10 +187,15 @@ def test_run(host, admin):
     time.sleep(7)
     check("... once", logged().count("not tried again") == 1, logged())
     check("... and hosts are served", ask(host, HOSTS, "GET", "/v1/info")[0] == 200)
+    owned.is_refused("without a PIN")
     check("SIGTERM ends it", it.stop() == 0)
     it = WithKey()
     check("from the beginning it is the end", it.process.wait(15) == 2)
     write(PIN, "1234\n")
+    it = WithKey()
+    check("with the PIN it starts again", it.ready(host) and sealed(it) != 0)
+    owned.is_released("with the PIN")
+    check("SIGTERM ends that as well", it.stop() == 0)
     check("no process was killed by its filter", "may not make" not in logged())
 
 

@@ -12,7 +12,7 @@ import sys
 import time
 import uuid
 
-from guardian import PROGRAM, WORK, Client, ask, b64, check, failed, refuses
+from guardian import PROGRAM, WORK, Client, Owned, ask, b64, check, failed, refuses
 import guardian
 
 BIN = sys.argv[4]
@@ -216,9 +216,26 @@ def test_confined(one, two):
               int(status["CapEff"], 16) == 0 and status["NoNewPrivs"].strip() == "1", status)
 
 
-def test_lost(server, one, two, key, host):
+def leases(server):
+    """All that there is of VMs, leases and their log."""
+    return [server.sql(f"SELECT * FROM shieldvm_guardian.{table} ORDER BY 1, 2") for table in
+            ("vms", "incoming", "release_log")]
+
+
+def nothing_goes(what, owned, nodes):
+    """OWNED's lease has token 1, and is awaited as well."""
+    for node in nodes:
+        for said, answer_ in (("a start", owned.asks(node.port)), ("a release ahead", owned.asks(node.port, True)),
+                              ("a report", owned.tells("report", 1, 9, node.port)),
+                              ("a take", owned.tells("take", 1, 9, node.port)),
+                              ("a stop", owned.tells("stop", 1, 9, node.port))):
+            refuses(f"{what}, {node.name}: no {said[2:]}", answer_, 503, "guardian.store")
+            check("... and nothing else is said", set(answer_[1]) == {"status", "id", "text", "remedy"}, answer_)
+
+
+def test_lost(server, one, two, key, host, owned):
     """A database that ends, and comes back: nothing is certified, and nobody is started again."""
-    keepers = [n.keeper()[0] for n in (one, two)]
+    keepers, there = [n.keeper()[0] for n in (one, two)], leases(server)
     before = server.sql("SELECT COUNT(*) FROM shieldvm_guardian.certificates")
     for how in (signal.SIGINT, signal.SIGKILL):
         _, t = challenge(key, one, host)
@@ -226,7 +243,9 @@ def test_lost(server, one, two, key, host):
         refuses("without a database, one", answer(key, one, host, t), 503, "guardian.store")
         refuses("... and the other", answer(key, two, host, t), 503, "guardian.store")
         refuses("... and no challenge", challenge(key, one, host), 503, "guardian.store")
+        nothing_goes("without a database", owned, (one, two))
         server.start()
+        check("no lease has changed", leases(server) == there, leases(server))
         check("nothing was certified", server.sql("SELECT COUNT(*) FROM shieldvm_guardian.certificates") == before)
         # Who was not asked meanwhile does not notice.
         attests("with the database again", key, one, two, host)
@@ -235,7 +254,8 @@ def test_lost(server, one, two, key, host):
     check("nobody was started again", keepers == [n.keeper()[0] for n in (one, two)])
 
 
-def test_read_only(server, one, two, key, host):
+def test_read_only(server, one, two, key, host, owned):
+    there = leases(server)
     before = server.sql("SELECT COUNT(*) FROM shieldvm_guardian.certificates")
     _, t = challenge(key, one, host)
     server.sql("ALTER DATABASE postgres SET default_transaction_read_only = on")
@@ -243,12 +263,17 @@ def test_read_only(server, one, two, key, host):
     for node in (one, two):
         refused = answer(key, node, host, t)
         refuses(f"{node.name}: a database that can only be read", refused, 503, "guardian.store")
+    nothing_goes("a database that can only be read", owned, (one, two))
+    check("no lease has changed", leases(server) == there, leases(server))
     check("nothing was certified", server.sql("SELECT COUNT(*) FROM shieldvm_guardian.certificates") == before)
     server.sql("SET default_transaction_read_only = off; ALTER DATABASE postgres RESET ALL")
     subprocess.run([f"{BIN}/psql", "-XAtq", "-h", SERVER, "-p", str(TCP), "-U", "guardian", "-c",
                     "ALTER DATABASE postgres RESET default_transaction_read_only", "postgres"],
                    env={"PGOPTIONS": "-c default_transaction_read_only=off"}, capture_output=True)
     attests("and writable again", key, one, two, host)
+    check("... a report", owned.tells("report", 1, 9, two.port)[0] == 200)
+    check("... and a stop", owned.tells("stop", 1, 9, one.port)[0] == 200)
+    check("... are done", leases(server) != there and leases(server)[2].count("\n") == there[2].count("\n") + 1)
 
 
 def main():
@@ -264,8 +289,15 @@ def main():
         test_confined(one, two)
     if not failed:
         test_hosts(one, two, admin, key, host)
-        test_lost(server, one, two, key, host)
-        test_read_only(server, one, two, key, host)
+        owned = Owned(admin, "owned", one.state)
+        status, start = owned.asks()
+        check("a start", status == 200 and start["token"] == 1, start)
+        status, comes = owned.asks(two.port, True)
+        check("... and a release ahead, at the other", status == 200 and comes["token"] == 1, comes)
+        there = leases(server)
+        check("... are there", [t.count(uuid.UUID(owned.vm).hex) for t in there] == [1, 1, 2], there)
+        test_lost(server, one, two, key, host, owned)
+        test_read_only(server, one, two, key, host, owned)
         for node in (one, two):
             check(f"SIGTERM ends {node.name}", node.stop() == 0)
         check("no process was killed by its filter", b"may not make" not in open(f"{WORK}/log", "rb").read())

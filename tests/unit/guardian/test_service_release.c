@@ -2,7 +2,9 @@
 /* Keys and leases over the guardian's interface: each path, and what it refuses. */
 #include "tests/unit/guardian/guardian_bed.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <sqlite3.h>
 
 #include "crypto/jwk_form.h"
 #include "crypto/sign.h"
@@ -570,6 +572,119 @@ static void test_a_lease_is_taken_back(void **state)
 	take_back(RITA, buf_cstr(&jws), owner, 200, NULL);
 }
 
+/* SQLite may write so often, and what it is told then; -1: as often as it likes. */
+static int writes = -1, write_error;
+
+static ssize_t limited_pwrite(int fd, const void *data, size_t n, off_t at)
+{
+	if (writes == 0) {
+		errno = write_error;
+		return -1;
+	}
+	writes -= writes > 0;
+	return pwrite(fd, data, n, at);
+}
+
+static void limit_writes(int on)
+{
+	static const char *const CALLS[] = { "pwrite", "pwrite64" };
+	sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+	writes = -1;
+	for (size_t i = 0; i < 2; i++)
+		if (vfs->xGetSystemCall(vfs, CALLS[i]))
+			vfs->xSetSystemCall(vfs, CALLS[i],
+					    on ? (sqlite3_syscall_ptr)limited_pwrite : NULL);
+}
+
+static struct said comes = { .id = 2, .certificate = 2, .incoming = 1 };
+static void a_start(unsigned request)
+{
+	start(1, request, 0, NOW);
+}
+static void a_report(unsigned request)
+{
+	(void)request;
+	tell(1, REPORT, 1, 5, NOW + 7);
+}
+static void a_release_ahead(unsigned request)
+{
+	comes.request = request;
+	ask(PEER[2], &comes, NOW);
+}
+static void a_take(unsigned request)
+{
+	(void)request;
+	tell(2, TAKE, 1, 6, NOW + 7);
+}
+static void a_stop(unsigned request)
+{
+	(void)request;
+	tell(2, STOP, 2, 7, NOW + 7);
+}
+
+/*
+ * A file system that has become read-only, or is full, at any of the writes that a request makes:
+ * refused, and nothing of key, lease or log is there that was not before.  Where there is room for
+ * all of it the same is done, once.
+ */
+static void test_a_database_that_cannot_be_written(void **state)
+{
+	(void)state;
+	static const struct {
+		void (*ask)(unsigned request);
+		int64_t records; /* when it is done */
+	} LIFE[] = { { a_start, 1 },
+		     { a_report, 1 },
+		     { a_release_ahead, 2 },
+		     { a_take, 3 },
+		     { a_stop, 4 } };
+	static const int ERRORS[] = { EROFS, ENOSPC };
+	char owner_id[JWK_THUMBPRINT_SIZE];
+	uint8_t mine[STORE_FINGERPRINT_BYTES];
+	unsigned request = 1;
+	GOOD(jwk_thumbprint(owner, owner_id));
+	GOOD(tls_fingerprint(owner, mine));
+	for (size_t i = 0; i < sizeof(LIFE) / sizeof(LIFE[0]); i++) {
+		struct store_vm was = { 0 }, is = { 0 };
+		struct store_incoming awaited = { 0 }, awaits = { 0 };
+		int had = store_vm_get(g.store, vm, owner_id, &was, NULL);
+		int did = store_incoming_get(g.store, vm, bed_id(2), &awaited, NULL);
+		int64_t records = bed_records(vm);
+		unsigned n = 0;
+		limit_writes(1);
+		for (;; n++) {
+			write_error = ERRORS[n % 2];
+			writes = (int)n / 2;
+			LIFE[i].ask(request++);
+			writes = -1;
+			if (status == 200)
+				break;
+			refused(503, "guardian.store", records);
+			assert_int_equal(store_vm_get(g.store, vm, owner_id, &is, NULL), had);
+			assert_memory_equal(&was, &is, sizeof(is));
+			assert_int_equal(store_incoming_get(g.store, vm, bed_id(2), &awaits, NULL),
+					 did);
+			assert_memory_equal(&awaited, &awaits, sizeof(awaits));
+			/* Reading is what still goes. */
+			writes = 0;
+			if (had >= 0 && n < 2) {
+				read_log(owner, mine, VM_ID, "\"from\":1");
+				well();
+				assert_int_equal(json_array_size(json_object_get(got, "records")),
+						 records);
+			}
+			assert_true(n < 100);
+		}
+		limit_writes(0);
+		assert_true(n >= 2);
+		assert_int_equal(bed_records(vm), LIFE[i].records);
+	}
+	struct store_vm v = { 0 };
+	GOOD(store_vm_get(g.store, vm, owner_id, &v, &f));
+	assert_true(!v.held && v.token == 2 && v.version == 7);
+	GOOD(store_check(g.store, &f));
+}
+
 /* Names of members, and a body without any one of them, with one more, or of the wrong kind. */
 static void check_members(const char *where, const uint8_t *peer, const char *const *names,
 			  size_t n)
@@ -654,6 +769,7 @@ int main(void)
 		TEST(test_a_vm_comes),
 		TEST(test_older_state),
 		TEST(test_a_lease_is_taken_back),
+		TEST(test_a_database_that_cannot_be_written),
 		TEST(test_malformed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
