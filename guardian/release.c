@@ -44,25 +44,30 @@ static int seal_both(const uint8_t host[static RAWKEY_P256_POINT], const struct 
 	return rc < 0 || !keep ? rc : buf_add(copy, kept.data, kept.len);
 }
 
-/* Unwrap the key and seal it to whom GRANT names. */
-static int seal(const struct ecdh *ecdh, const struct release_ask *ask, const struct protector *p,
-		const struct lease_grant *grant, struct buf *out, struct buf *copy,
-		struct refusal *why)
+/* What ECDH's entry of P has: before anything is recorded or lent for it, since it may fail. */
+static int unwrap(const struct ecdh *ecdh, const struct protector *p, struct content_key *key,
+		  struct refusal *why)
 {
-	struct keyrelease r = { .token = grant->token,
-				.expires = grant->expires,
-				.spent = grant->spent };
+	int rc = protector_unwrap_content_key(p, ecdh, key, &why->fault);
+	/* The entry is not at fault if the key could not be used at all. */
+	return refuse_failed(why, rc > -4096 ? "guardian.keys" : "protector.unwrap", rc);
+}
+
+/* Seal KEY to whom GRANT names. */
+static int seal(const struct release_ask *ask, const struct protector *p,
+		const struct content_key *key, const struct lease_grant *grant, struct buf *out,
+		struct buf *copy, struct refusal *why)
+{
+	struct keyrelease r = {
+		.key = *key, .token = grant->token, .expires = grant->expires, .spent = grant->spent
+	};
 	uint8_t host[RAWKEY_P256_POINT] = { 4 };
 	memcpy(host + 1, grant->health.x, 32);
 	memcpy(host + 33, grant->health.y, 32);
-	int rc = protector_unwrap_content_key(p, ecdh, &r.key, &why->fault);
-	/* The entry is not at fault if the key could not be used at all. */
-	if (rc < 0)
-		return refuse_failed(why, rc > -4096 ? "guardian.keys" : "protector.unwrap", rc);
-	rc = seal_both(host, ask, !ask->incoming && protector_facts(p)->offline > 0, &r, out, copy,
-		       &why->fault);
+	int rc = seal_both(host, ask, !ask->incoming && protector_facts(p)->offline > 0, &r, out,
+			   copy, &why->fault);
 	wipe(&r, sizeof(r));
-	return refuse_failed(why, "protector.unwrap", rc);
+	return refuse_failed(why, "guardian.keys", rc);
 }
 
 int release_request(const struct guardian *g, const uint8_t host[static UUID_BYTES],
@@ -124,14 +129,18 @@ int release_key(const struct guardian *g, const struct ecdh *ecdh, const struct 
 {
 	struct lease_grant given;
 	CLEANUP_PROTECTOR struct protector *p = NULL;
+	struct content_key key;
 	int rc = open_protector(ecdh, &ask->about, &p, why);
+	if (rc >= 0)
+		rc = unwrap(ecdh, p, &key, why);
 	if (rc < 0)
 		return rc;
 	struct lease_ask start = lease_of(ask, p);
 	rc = ask->incoming ? lease_incoming(g, &start, now, &given, why)
 			   : lease_start(g, &start, now, &given, why);
 	if (rc >= 0)
-		rc = seal(ecdh, ask, p, &given, out, copy, why);
+		rc = seal(ask, p, &key, &given, out, copy, why);
+	wipe(&key, sizeof(key));
 	if (rc < 0)
 		return rc;
 	*grant = given;

@@ -3,10 +3,10 @@
  * Key release: the VM key in a protector goes to one worker on one healthy host.
  *
  * In this order, fail closed: the protector is the owner's and has an entry for the guardian's key;
- * the host's certificate, enrolment, the policy floor, the VM's lease and its state's version allow
- * it (guardian/lease.h); the release is on record, durably; and only then is the entry unwrapped
- * and the key sealed to the host and its worker (crypto/keyrelease.h).  If that last step fails the
- * host keeps the lease, and may ask again: an instance that it started before may be live.
+ * that opens, so that no lease is lent for a key that cannot be had, an HSM being away, say; the
+ * host's certificate, enrolment, the policy floor, the VM's lease and its state's version allow it
+ * (guardian/lease.h); the release is on record, durably; and only then is the key sealed to the
+ * host and its worker (crypto/keyrelease.h) and leaves.
  *
  * What the host must have shown its health with is the protector's word: a TPM, unless its owner is
  * content with less.

@@ -453,7 +453,8 @@ static void test_a_usurper_gets_nothing(void **state)
 	struct release_ask ask = ask_of(WITH_TPM, VM, &text);
 	REFUSES("protector.unwrap", release(&ask, &out, &why));
 	assert_int_equal(out.len, 0);
-	/* That was tried is on record; the owner's VM is not held by it. */
+	assert_int_equal(bed_records(VM), 0);
+	/* The owner's VM is not held by it. */
 	ask = ask_of(WITH_TPM, VM, &protector);
 	DONE(release(&ask, &again, &why));
 }
