@@ -49,6 +49,8 @@ static int seal(const struct ecdh *ecdh, const struct release_ask *ask, const st
 		const struct lease_grant *grant, struct buf *out, struct buf *copy,
 		struct refusal *why)
 {
+	struct release_ask granted = *ask;
+	granted.about.restore = (uint64_t)grant->ticket;
 	struct keyrelease r = { .token = grant->token,
 				.expires = grant->expires,
 				.spent = grant->spent };
@@ -59,8 +61,8 @@ static int seal(const struct ecdh *ecdh, const struct release_ask *ask, const st
 	/* The entry is not at fault if the key could not be used at all. */
 	if (rc < 0)
 		return refuse_failed(why, rc > -4096 ? "guardian.keys" : "protector.unwrap", rc);
-	rc = seal_both(host, ask, !ask->incoming && protector_facts(p)->offline > 0, &r, out, copy,
-		       &why->fault);
+	rc = seal_both(host, &granted, !ask->incoming && protector_facts(p)->offline > 0, &r, out,
+		       copy, &why->fault);
 	wipe(&r, sizeof(r));
 	return refuse_failed(why, "protector.unwrap", rc);
 }
@@ -110,6 +112,7 @@ static struct lease_ask lease_of(const struct release_ask *ask, const struct pro
 		.version = ask->version,
 		.ticket = ask->ticket,
 		.ticket_chars = ask->ticket_chars,
+		.restore = ask->restore,
 	};
 	memcpy(l.vm, ask->about.vm, sizeof(l.vm));
 	memcpy(l.host, ask->host, sizeof(l.host));

@@ -18,7 +18,8 @@ static int open_inner(const struct order *order, const struct ecdh *mine,
 	struct keyrelease_about about = { .certificate = answer->certificate,
 					  .certificate_bytes = answer->certificate_bytes,
 					  .protector = (const char *)order->protector.data,
-					  .protector_chars = order->protector.len };
+					  .protector_chars = order->protector.len,
+					  .restore = answer->restore };
 	memcpy(about.vm, order->vm, UUID_BYTES);
 	memcpy(about.request, answer->request, sizeof(about.request));
 	int rc = keyrelease_open(mine, point, &about, answer->inner, sizeof(answer->inner), out,
@@ -70,5 +71,6 @@ int keyask(struct order *order, const struct protector *protector, uint64_t stat
 				 why.text);
 	out->token = release.token;
 	out->spent = release.spent;
+	out->restore = answer.restore;
 	return 0;
 }

@@ -19,6 +19,7 @@
 struct keyask {
 	struct vm_key key;
 	int64_t token, spent; /* of the lease; crypto/keyrelease.h */
+	uint64_t restore;     /* likewise, of what was asked */
 };
 void keyask_done(struct keyask *k);
 #define CLEANUP_KEYASK CLEANUP(keyask_done)

@@ -100,7 +100,7 @@ static void test_it_is_for_one_request(void **state)
 	CLEANUP_BUF struct buf sealed = { 0 };
 	struct keyrelease got = { .token = 99 };
 	seal(&sealed);
-	for (int i = 0; i < 7; i++) {
+	for (int i = 0; i < 8; i++) {
 		struct keyrelease_about a = about();
 		if (i == 0)
 			a.certificate = (const uint8_t *)"Certificate";
@@ -114,6 +114,8 @@ static void test_it_is_for_one_request(void **state)
 			a.vm[15]++;
 		else if (i == 5)
 			a.request[15]++;
+		else if (i == 6)
+			a.restore++;
 		else {
 			/* The same bytes, cut elsewhere. */
 			a.certificate = (const uint8_t *)"certificatep";
@@ -237,6 +239,33 @@ static int open_copy(const struct buf *b, const struct keyrelease_about *a, stru
 static int open_inner(const struct buf *b, const struct keyrelease_about *a, struct keyrelease *out)
 {
 	return keyrelease_open(&worker_ecdh, worker, a, b->data, b->len, out, NULL);
+}
+
+/* What an owner's ticket lets a start have is that version, and only with this release. */
+static void test_it_is_for_one_older_version(void **state)
+{
+	(void)state;
+	struct keyrelease_about a = about(), other = about();
+	struct keyrelease r = released(), got = { .token = 99 };
+	CLEANUP_BUF struct buf sealed = BUF_INIT(KEYRELEASE_BYTES);
+	CLEANUP_BUF struct buf copy = BUF_INIT(KEYRELEASE_INNER_BYTES);
+	a.restore = 7;
+	assert_int_equal(keyrelease_seal(host, worker, &a, &r, &sealed, NULL), 0);
+	for (uint64_t restore = 0; restore < 9; restore++) {
+		other.restore = restore;
+		if (restore != 7)
+			assert_int_equal(open_both(&other, &sealed, &got), ERR_AUTH);
+	}
+	other.restore = UINT64_C(7) << 56;
+	assert_int_equal(open_both(&other, &sealed, &got), ERR_AUTH);
+	assert_int_equal(got.token, 99);
+	assert_int_equal(open_both(&a, &sealed, &got), 0);
+	assert_int_equal(got.token, 3);
+	/* Its copy is for none. */
+	assert_int_equal(keyrelease_seal_copy(host, &a, &r, &copy, NULL), 0);
+	assert_int_equal(open_copy(&copy, &a, &got), ERR_AUTH);
+	other.restore = 0;
+	assert_int_equal(open_copy(&copy, &other, &got), 0);
 }
 
 /* From a copy that was kept to a worker that was not there when it was made. */
