@@ -147,10 +147,9 @@ int vtpm_get_blob(struct vtpm *t, uint32_t type, struct buf *out) MUST_CHECK;
  * CMD_SET_STATEBLOB, while stopped: keep DATA (N <= VTPM_BLOB_MAX) for the next vtpm_init().  With
  * a key, DATA must be a sealed blob of this type and VM (else what seal_open() says), whether or
  * not SEALED is set: swtpm_ioctl does not give the flag back.  Without one, SEALED gives
- * ERR_RECIPIENT.  N = 0: the state is empty. ERR_POLICY (rule vtpm.older) for a permanent state
- * older than the configuration allows.  ERR_STATE when running, ERR_FORMAT for an unknown type;
- * ERR_STATE also if the vTPM has served its guest and the configuration says no_rewind.  A failure
- * forgets the blob of that type set before.
+ * ERR_RECIPIENT.  N = 0: the state is empty.  ERR_POLICY (rule vtpm.older) for a permanent state
+ * older than is allowed.  ERR_STATE when running, or if the vTPM has served its guest and is not to
+ * be rewound; ERR_FORMAT for an unknown type.  A failure forgets the blob of that type set before.
  */
 int vtpm_set_blob(struct vtpm *t, uint32_t type, int sealed, const uint8_t *data, size_t n,
 		  struct fault *f) MUST_CHECK;

@@ -370,6 +370,7 @@ int main(void)
 		TEST(test_it_is_for_one_worker_on_one_host),
 		TEST(test_the_format),
 		TEST(test_impossible_ones_are_not_made),
+		TEST(test_it_is_for_one_older_version),
 		TEST(test_a_copy_is_sealed_again_for_a_worker),
 		TEST(test_a_copy_is_nothing_else),
 		TEST(test_the_format_of_a_copy),

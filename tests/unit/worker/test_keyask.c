@@ -23,10 +23,14 @@ static struct content_key content[2];
 
 enum lie {
 	NONE,
+	TICKET, /* is no lie */
 	OTHER_VM,
 	OTHER_PROTECTOR,
 	OTHER_REQUEST,
 	OTHER_CERTIFICATE,
+	OTHER_TICKET,
+	NO_TICKET,
+	OWN_TICKET,
 	OTHER_WORKER,
 	OTHER_KEY,
 	OTHER_CONTENT,
@@ -82,6 +86,8 @@ static _Noreturn void play_hook(int sock, enum lie lie)
 					  .request = { 9 } };
 	memcpy(about.vm, VM, UUID_BYTES);
 	memcpy(answer.certificate, CERTIFICATE, sizeof(CERTIFICATE));
+	if (lie == TICKET || lie == OTHER_TICKET || lie == NO_TICKET)
+		answer.restore = about.restore = 3;
 	if (lie == OTHER_VM)
 		about.vm[15] ^= 1;
 	if (lie == OTHER_PROTECTOR) {
@@ -100,6 +106,10 @@ static _Noreturn void play_hook(int sock, enum lie lie)
 	     : lie == OTHER_CONTENT ? &content[1]
 				    : &content[0],
 	     answer.inner);
+	if (lie == OTHER_TICKET || lie == OWN_TICKET)
+		answer.restore = 2;
+	if (lie == NO_TICKET)
+		answer.restore = 0;
 	answer.magic ^= lie == OTHER_MAGIC;
 	answer.version ^= lie == OTHER_VERSION;
 	answer.request[0] ^= lie == OTHER_REQUEST;
@@ -149,7 +159,9 @@ static void test_key(void **state)
 	(void)state;
 	assert_int_equal(ask(NONE, &r, NULL), 0);
 	assert_memory_equal(r.key.bytes, vm_key.bytes, KEY_BYTES);
-	assert_true(r.token == 5 && r.spent == 7);
+	assert_true(r.token == 5 && r.spent == 7 && r.restore == 0);
+	assert_int_equal(ask(TICKET, &r, NULL), 0);
+	assert_true(r.token == 5 && r.spent == 7 && r.restore == 3);
 }
 
 static void test_lies(void **state)
@@ -162,6 +174,9 @@ static void test_lies(void **state)
 		[OTHER_PROTECTOR] = { ERR_POLICY, "guardian.key: " },
 		[OTHER_REQUEST] = { ERR_POLICY, "guardian.key: " },
 		[OTHER_CERTIFICATE] = { ERR_POLICY, "guardian.key: " },
+		[OTHER_TICKET] = { ERR_POLICY, "guardian.key: " },
+		[NO_TICKET] = { ERR_POLICY, "guardian.key: " },
+		[OWN_TICKET] = { ERR_POLICY, "guardian.key: " },
 		[OTHER_WORKER] = { ERR_POLICY, "guardian.key: " },
 		[OTHER_KEY] = { ERR_POLICY, "is not the key of its VM" },
 		[OTHER_CONTENT] = { ERR_POLICY, "is not the key of its VM" },
@@ -174,7 +189,7 @@ static void test_lies(void **state)
 		[GONE] = { ERR_STATE, "hook has gone" },
 	};
 	(void)state;
-	for (enum lie lie = NONE + 1; lie < LIES; lie++) {
+	for (enum lie lie = TICKET + 1; lie < LIES; lie++) {
 		struct keyask r = { .token = 77 };
 		struct fault f = { 0 };
 		assert_int_equal(ask(lie, &r, &f), want[lie].rc);
