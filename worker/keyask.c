@@ -63,6 +63,16 @@ int keyask(struct order *order, const struct protector *protector, uint64_t stat
 		rc = open_inner(order, &mine, point, &answer, &release, f);
 	if (rc < 0)
 		return rc;
+	/* Of what comes from another host, the guardian knows by that one. */
+	uint64_t oldest = (uint64_t)release.spent;
+	if (!order->comes && state_version < oldest && answer.restore != state_version)
+		return fault_set(
+			f, ERR_POLICY,
+			"vtpm.older: the vTPM's state is of version %llu, and the guardian "
+			"knows of version %llu",
+			(unsigned long long)state_version, (unsigned long long)oldest);
+	if (oldest < state_version)
+		oldest = state_version;
 	rc = protector_open(protector, &release.key, &out->key, &why);
 	if (rc < 0)
 		return fault_set(f, ERR_POLICY,
@@ -71,6 +81,7 @@ int keyask(struct order *order, const struct protector *protector, uint64_t stat
 				 why.text);
 	out->token = release.token;
 	out->spent = release.spent;
-	out->restore = answer.restore;
+	out->oldest = oldest;
+	out->ticket = answer.restore;
 	return 0;
 }

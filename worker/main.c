@@ -176,9 +176,9 @@ static_assert(DISKS_SLOTS <= PHASES_NOFILE && LIVE_SLOTS <= PHASES_NOFILE, "poll
 
 /* What came with a key from a guardian; all 0 without one. */
 struct lease {
-	uint64_t asked;	 /* the version of the vTPM's state that the guardian was told */
-	uint64_t spent;	 /* the highest that it knows of */
-	uint64_t ticket; /* an older one that the owner permits; 0: there is none */
+	uint64_t asked;		 /* the version of the vTPM's state that the guardian was told */
+	uint64_t spent;		 /* the highest that it knows of */
+	uint64_t oldest, ticket; /* worker/keyask.h */
 };
 
 struct worker {
@@ -257,14 +257,8 @@ static int ask(struct order *order, int state, const struct protector *protector
 	*key = got.key;
 	*lease = (struct lease){ .asked = version,
 				 .spent = (uint64_t)got.spent,
-				 .ticket = got.restore };
-	/* It is asked in other words than the worker's, and answers what it was asked. */
-	if (!order->comes && lease->asked < lease->spent && lease->ticket != lease->asked)
-		return fault_set(
-			f, ERR_POLICY,
-			"vtpm.older: the vTPM's state is of version %llu, and the guardian "
-			"knows of version %llu",
-			(unsigned long long)lease->asked, (unsigned long long)lease->spent);
+				 .oldest = got.oldest,
+				 .ticket = got.ticket };
 	log_info("a guardian has released the VM's key (lease %lld)", (long long)got.token);
 	return 0;
 }
@@ -305,11 +299,7 @@ static int open_vtpm(struct order *order, struct places *places, const struct vm
 					    .no_rewind = 1,
 					    .keep_memory = 1,
 					    .spent = w->lease.spent,
-					    /* What is to come has been told to the guardian by the
-					     * host that it comes from. */
-					    .oldest = w->lease.asked < w->lease.spent
-							      ? w->lease.spent
-							      : w->lease.asked,
+					    .oldest = w->lease.oldest,
 					    .ticket = w->lease.ticket };
 	rc = isolate_narrow(w->isolation, state);
 	if (rc < 0)
