@@ -84,7 +84,7 @@ static int judge(const struct asking *a, int failed_here, int rc)
 
 /* ---- one guardian ---- */
 
-static int has_ticket(json_t *body, const struct buf *ticket, uint64_t restore)
+static int put_ticket(json_t *body, const struct buf *ticket, uint64_t restore)
 {
 	int rc = json_object_set_new(body, "ticket",
 				     json_stringn((const char *)ticket->data, ticket->len));
@@ -109,7 +109,7 @@ static json_t *release_body(const struct asking *a, const struct released *r,
 			  q->comes ? 1 : 0, "certificate",
 			  remote_bytes(r->about.certificate, r->about.certificate_bytes),
 			  "protector", a->o->protector, (size_t)q->protector_bytes);
-	if (body && ticket->len && has_ticket(body, ticket, r->restore) < 0) {
+	if (body && ticket->len && put_ticket(body, ticket, r->restore) < 0) {
 		json_decref(body);
 		return NULL;
 	}
