@@ -45,6 +45,7 @@ struct released {
 	struct health health;
 	struct buf sealed, copy;
 	int64_t token, expires;
+	uint64_t restore; /* to this version of the vTPM's state, by a ticket; 0: not asked for */
 };
 
 static void released_init(struct released *r)
@@ -83,6 +84,15 @@ static int judge(const struct asking *a, int failed_here, int rc)
 
 /* ---- one guardian ---- */
 
+static int put_ticket(json_t *body, const struct buf *ticket, uint64_t restore)
+{
+	int rc = json_object_set_new(body, "ticket",
+				     json_stringn((const char *)ticket->data, ticket->len));
+	if (rc == 0 && restore)
+		rc = json_object_set_new(body, "restore", json_integer((json_int_t)restore));
+	return rc;
+}
+
 /* TICKET: the owner's, or empty. */
 static json_t *release_body(const struct asking *a, const struct released *r,
 			    const struct buf *ticket)
@@ -99,9 +109,7 @@ static json_t *release_body(const struct asking *a, const struct released *r,
 			  q->comes ? 1 : 0, "certificate",
 			  remote_bytes(r->about.certificate, r->about.certificate_bytes),
 			  "protector", a->o->protector, (size_t)q->protector_bytes);
-	if (body && ticket->len &&
-	    json_object_set_new(body, "ticket",
-				json_stringn((const char *)ticket->data, ticket->len)) < 0) {
+	if (body && ticket->len && put_ticket(body, ticket, r->restore) < 0) {
 		json_decref(body);
 		return NULL;
 	}
@@ -111,6 +119,7 @@ static json_t *release_body(const struct asking *a, const struct released *r,
 static int read_release(const struct asking *a, const json_t *answer, struct released *r,
 			struct fault *f)
 {
+	const struct ask_request *q = a->o->request;
 	int64_t spent;
 	int rc = remote_take_buf(answer, "key", &r->sealed, f);
 	if (rc >= 0 && r->sealed.len != KEYRELEASE_BYTES)
@@ -121,6 +130,13 @@ static int read_release(const struct asking *a, const json_t *answer, struct rel
 		rc = remote_take_number(answer, "expires", &r->expires, f);
 	if (rc >= 0)
 		rc = remote_take_number(answer, "spent", &spent, f);
+	/* Older state is released by a ticket only, and what it is released for is sealed with it.
+	 */
+	if (rc >= 0)
+		r->about.restore = r->restore ? r->restore
+				   : !q->comes && q->state_version < (uint64_t)spent
+					   ? q->state_version
+					   : 0;
 	if (rc < 0 || !json_object_get(answer, "copy"))
 		return rc;
 	if (protector_facts(a->p)->offline == 0 || a->o->request->comes)
@@ -147,6 +163,11 @@ static int release(const struct asking *a, struct remote *remote, struct release
 		rc = ticket_read(a->o->leases, a->o->request->vm, &ticket, f);
 	if (rc < 0 && rc != -ENOENT)
 		return ruled(a, RULE_HOST, rc);
+	/* For a saved state that is older than the file; what else it may be is the file's own. */
+	r->restore =
+		ticket.len ? ticket_version(&ticket, protector_owner(a->p), a->o->request->vm) : 0;
+	if (r->restore >= a->o->request->state_version)
+		r->restore = 0;
 	do {
 		one = (struct fault){ 0 };
 		if (getrandom(r->about.request, sizeof(r->about.request), 0) !=
@@ -185,6 +206,7 @@ static void put_key(struct spawn_key *out, const struct keyrelease_about *about)
 	memcpy(out->request, about->request, sizeof(out->request));
 	memcpy(out->certificate, about->certificate, about->certificate_bytes);
 	out->certificate_bytes = (uint32_t)about->certificate_bytes;
+	out->restore = about->restore;
 }
 
 /* ---- what is noted ---- */

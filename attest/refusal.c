@@ -63,7 +63,8 @@ static const struct {
 	{ "protector.recipient", "Have the owner add the guardian: shieldvm key rewrap." },
 	{ "protector.unwrap", "Look after the guardian's keys, and the worker's." },
 	{ "vm.version", "Start from the newest state, or ask the owner for a restore ticket." },
-	{ "ticket.invalid", "Ask the owner for a new ticket." },
+	{ "ticket.invalid",
+	  "Ask the owner for a new ticket, or remove it (shieldvm host ticket --remove)." },
 };
 #define N_REFUSALS (sizeof(REFUSALS) / sizeof(REFUSALS[0]))
 

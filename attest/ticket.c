@@ -7,6 +7,7 @@
 
 #include "base/fd.h"
 #include "crypto/sign.h"
+#include "crypto/strict.h"
 
 #define SUFFIX	  ".ticket"
 #define NAME_SIZE (UUID_TEXT_SIZE + sizeof(SUFFIX))
@@ -64,6 +65,24 @@ int ticket_read(int dir, const uint8_t vm[static UUID_BYTES], struct buf *out, s
 	if (rc >= 0)
 		rc = check((const char *)out->data + before, out->len - before, &why);
 	return rc < 0 ? fault_set(f, rc, "%s: %s", name, why.text) : 0;
+}
+
+uint64_t ticket_version(const struct buf *ticket, const struct jwk *owner,
+			const uint8_t vm[static UUID_BYTES])
+{
+	CLEANUP_BUF struct buf said = BUF_INIT(SIGN_TEXT_MAX);
+	CLEANUP_JSON json_t *o = NULL;
+	uint8_t of[UUID_BYTES];
+	struct fault unused = { 0 };
+	if (sign_open(owner, TICKET_TYP, (const char *)ticket->data, ticket->len, &said, &unused) <
+		    0 ||
+	    strict_json((const char *)said.data, said.len, "the ticket", &o, &unused) < 0)
+		return 0;
+	const char *id = strict_text(o, "vm");
+	json_int_t version = json_integer_value(json_object_get(o, "version"));
+	return id && uuid_parse(id, of) >= 0 && memcmp(of, vm, UUID_BYTES) == 0 && version > 0
+		       ? (uint64_t)version
+		       : 0;
 }
 
 int ticket_remove(int dir, const uint8_t vm[static UUID_BYTES], struct fault *f)

@@ -16,7 +16,7 @@
 #include "base/spawn.h"
 
 #define ASK_MAGIC	0x53485641U /* "SHVA" */
-#define ASK_VERSION	1
+#define ASK_VERSION	2
 #define ASK_FD		3
 #define ASK_TIMEOUT_MS	120000 /* for all of it: TPM, and every guardian that is tried */
 #define ASK_RULE_MAX	64     /* with the NUL */

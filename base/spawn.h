@@ -27,7 +27,7 @@
 #include "base/uuid.h"
 
 #define SPAWN_MAGIC	  0x53485644U /* "SHVD" */
-#define SPAWN_VERSION	  6
+#define SPAWN_VERSION	  7
 #define SPAWN_FD	  3
 /* All of the environment that the worker starts with; the second with the value "1". */
 #define SPAWN_ENVIRONMENT "OPENSSL_CONF=/dev/null"
@@ -87,6 +87,8 @@ struct spawn_key {
 	uint32_t magic, version;
 	uint8_t request[SPAWN_REQUEST_BYTES];
 	uint8_t inner[SPAWN_INNER_BYTES];
+	uint64_t restore; /* the older version that the owner's ticket lets it have, which INNER is
+			   * bound to; 0: none */
 	uint32_t certificate_bytes;
 	uint8_t certificate[SPAWN_HEALTH_MAX];
 };

@@ -268,7 +268,8 @@ static const struct command {
 	  "for "
 	  "the\n"
 	  "VM's next start here, which its guardian refuses otherwise (vm.version), as the vTPM's\n"
-	  "state is older than what was reported before. FILE may be -, for standard input.\n"
+	  "state is older than what was reported before, or its worker (vtpm.older), as the saved\n"
+	  "state is that it is restored from. FILE may be -, for standard input.\n"
 	  "  --remove       forget a ticket that was not used\n" },
 	{ "key", "new", cmd_key_new,
 	  "usage: shieldvm key new FILE\n"
@@ -317,7 +318,7 @@ static const struct command {
 	  "  --owner FILE       the owner's private key\n"
 	  "  --restore VERSION  the VM may start, once, from this version of its vTPM's state, "
 	  "older\n"
-	  "                     than what it has shown\n"
+	  "                     than what it has shown, or be restored to it from saved state\n"
 	  "  --restores N       how many such tickets it has used before\n"
 	  "  --takeback TOKEN   this lease is taken back, once expired: its host is gone, and the "
 	  "VM\n"

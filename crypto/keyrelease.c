@@ -13,11 +13,13 @@ static const char WORKER_INFO[] = "shieldvm key release to worker 1";
 static const char COPY_INFO[] = "shieldvm key release to keep 1";
 #define INFO(text) ((struct hpke_text){ text, sizeof(text) - 1 })
 
-/* SHA-256 over the request, in which what varies in size has its size before it. */
+/* SHA-256 over the request, in which what varies in size has its size before it; and what only some
+ * have is at its end. */
 static int bind(const struct keyrelease_about *about, uint8_t out[static 32])
 {
 	uint64_t certificate = htobe64(about->certificate_bytes);
 	uint64_t protector = htobe64(about->protector_chars);
+	uint64_t restore = htobe64(about->restore);
 	const struct hash_part parts[] = {
 		{ &certificate, sizeof(certificate) },
 		{ about->certificate, about->certificate_bytes },
@@ -25,8 +27,10 @@ static int bind(const struct keyrelease_about *about, uint8_t out[static 32])
 		{ about->protector, about->protector_chars },
 		{ about->vm, sizeof(about->vm) },
 		{ about->request, sizeof(about->request) },
+		{ &restore, sizeof(restore) },
 	};
-	return hash_parts(HASH_SHA256, parts, sizeof(parts) / sizeof(parts[0]), out);
+	size_t n = sizeof(parts) / sizeof(parts[0]);
+	return hash_parts(HASH_SHA256, parts, about->restore ? n : n - 1, out);
 }
 
 static void put_number(uint8_t *at, int64_t number)
@@ -93,7 +97,9 @@ int keyrelease_seal_copy(const uint8_t host[static RAWKEY_P256_POINT],
 			 const struct keyrelease_about *about, const struct keyrelease *r,
 			 struct buf *out, struct fault *f)
 {
-	return seal_one(host, INFO(COPY_INFO), about, r, out, f);
+	struct keyrelease_about later = *about;
+	later.restore = 0;
+	return seal_one(host, INFO(COPY_INFO), &later, r, out, f);
 }
 
 int keyrelease_seal_inner(const uint8_t worker[static RAWKEY_P256_POINT],

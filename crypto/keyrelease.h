@@ -37,6 +37,9 @@ struct keyrelease_about {
 	size_t protector_chars;
 	uint8_t vm[UUID_BYTES];
 	uint8_t request[KEYRELEASE_REQUEST_BYTES];
+	/* The older version of the vTPM's state that the owner's ticket lets this start have; 0:
+	 * none.  A copy is for none: it opens again and again, and a ticket is good once. */
+	uint64_t restore;
 };
 
 /* Append KEYRELEASE_BYTES to OUT: R for the WORKER on the HOST (uncompressed points).  Errors of

@@ -180,23 +180,13 @@ static int note_version(struct store_vm *v, int64_t version, struct refusal *why
 	return 0;
 }
 
-/* May the VM start from ask->version?  If it takes a ticket, that is used up and logged. */
-static int check_version(const struct guardian *g, const struct lease_ask *ask,
-			 const struct healthcert *cert, int64_t now, struct store_vm *v,
-			 struct refusal *why)
+/* The ticket of ASK is for VERSION, and is used up and logged. */
+static int use_ticket(const struct guardian *g, const struct lease_ask *ask, int64_t version,
+		      const struct healthcert *cert, int64_t now, struct store_vm *v,
+		      struct refusal *why)
 {
 	CLEANUP_BUF struct buf want = BUF_INIT(SIGN_TEXT_MAX);
-	if (ask->version < 0)
-		return refuse(why, "request.format", ERR_FORMAT, "versions begin at 0");
-	/* Told by who is to start it: remembered, as what a holder reports. */
-	if (ask->version >= v->version)
-		return note_version(v, ask->version, why);
-	if (!ask->ticket)
-		return refuse(why, "vm.version", ERR_POLICY,
-			      "the VM's state has version %" PRId64 ", and version %" PRId64
-			      " was reported before: it was set back",
-			      ask->version, v->version);
-	int rc = lease_restore_text(ask->vm, ask->version, v->restores, &want);
+	int rc = lease_restore_text(ask->vm, version, v->restores, &want);
 	if (rc < 0)
 		return refuse_failed(why, "guardian.keys", rc);
 	rc = check_ticket(ask->owner, LEASE_RESTORE_TYP, ask->ticket, ask->ticket_chars, &want,
@@ -205,7 +195,35 @@ static int check_version(const struct guardian *g, const struct lease_ask *ask,
 		return rc;
 	v->restores++;
 	struct ledger_record r = record_of(ask, v, cert, LEDGER_RESTORE, now);
+	r.version = version;
 	return guardian_log(g, &r, why);
+}
+
+/* May the VM start from ask->version, or be restored to ask->restore?  *TICKET is which of them the
+ * owner's ticket was for, 0 if it was not needed. */
+static int check_version(const struct guardian *g, const struct lease_ask *ask,
+			 const struct healthcert *cert, int64_t now, struct store_vm *v,
+			 int64_t *ticket, struct refusal *why)
+{
+	*ticket = 0;
+	if (ask->version < 0)
+		return refuse(why, "request.format", ERR_FORMAT, "versions begin at 0");
+	if (ask->restore < 0 ||
+	    (ask->restore > 0 && (!ask->ticket || ask->restore >= ask->version)))
+		return refuse(why, "request.format", ERR_FORMAT,
+			      "what is restored is older, and takes a ticket");
+	int older = ask->version < v->version;
+	if (older && (!ask->ticket || ask->restore))
+		return refuse(why, "vm.version", ERR_POLICY,
+			      "the VM's state has version %" PRId64 ", and version %" PRId64
+			      " was reported before: it was set back",
+			      ask->version, v->version);
+	/* Told by who is to start it: remembered, as what a holder reports. */
+	int rc = older ? 0 : note_version(v, ask->version, why);
+	if (rc < 0 || (!older && !ask->restore))
+		return rc;
+	*ticket = older ? ask->version : ask->restore;
+	return use_ticket(g, ask, *ticket, cert, now, v, why);
 }
 
 /* The lease of V goes to HOST, who TOOK the one with that token over or starts the VM (-1), with R
@@ -273,6 +291,7 @@ int lease_start(const struct guardian *g, const struct lease_ask *ask, int64_t n
 {
 	struct store_vm v;
 	struct healthcert cert;
+	int64_t ticket;
 	int rc = open_certificate(g, ask, now, &cert, why);
 	if (rc < 0)
 		return rc;
@@ -287,16 +306,18 @@ int lease_start(const struct guardian *g, const struct lease_ask *ask, int64_t n
 	if (rc >= 0)
 		rc = check_free(ask, &v, now, why);
 	if (rc >= 0)
-		rc = check_version(g, ask, &cert, now, &v, why);
+		rc = check_version(g, ask, &cert, now, &v, &ticket, why);
 	if (rc < 0)
 		return rc;
 	struct ledger_record r = record_of(ask, &v, &cert, LEDGER_RELEASE, now);
 	rc = lend(g, ask->host, -1, &r, now, &v, why);
 	if (rc < 0)
 		return rc;
-	*out = (struct lease_grant){
-		.token = v.token, .expires = v.expires, .spent = v.version, .health = cert
-	};
+	*out = (struct lease_grant){ .token = v.token,
+				     .expires = v.expires,
+				     .spent = v.version,
+				     .ticket = ticket,
+				     .health = cert };
 	return 0;
 }
 

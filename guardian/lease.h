@@ -31,6 +31,7 @@
 #define SHIELDVM_GUARDIAN_LEASE_H
 
 #include "attest/evidence.h"
+#include "attest/ticket.h"
 #include "guardian/guardian.h"
 
 #define LEASE_SECONDS	       900
@@ -39,7 +40,7 @@
  * what it spoils a restore ticket mends. */
 #define LEASE_VERSION_STEP     (INT64_C(1) << 32) /* in one report */
 #define LEASE_VERSION_MAX      (INT64_C(1) << 62)
-#define LEASE_RESTORE_TYP      "shieldvm-restore+jws"
+#define LEASE_RESTORE_TYP      TICKET_TYP
 #define LEASE_TAKEBACK_TYP     "shieldvm-takeback+jws"
 
 /* Which instance of which VM is to run where.  All of it belongs to the caller. */
@@ -55,12 +56,16 @@ struct lease_ask {
 	int64_t version;    /* of the vTPM state to start from; 0: none yet */
 	const char *ticket; /* the owner's, for older state; NULL without */
 	size_t ticket_chars;
+	/* What TICKET is for, where that is neither VERSION nor newer: a saved state, from which
+	 * the VM may be started instead.  0: none. */
+	int64_t restore;
 	uint8_t request[LEDGER_REQUEST_BYTES];
 };
 
 struct lease_grant {
 	int64_t token, expires;
 	int64_t spent;		  /* the instance's state versions must be higher */
+	int64_t ticket;		  /* the older one that the owner's ticket lets it have; 0: none */
 	struct healthcert health; /* what the certificate says: the keys to encrypt to */
 };
 

@@ -58,14 +58,16 @@ static int seal(const struct release_ask *ask, const struct protector *p,
 		const struct content_key *key, const struct lease_grant *grant, struct buf *out,
 		struct buf *copy, struct refusal *why)
 {
+	struct release_ask granted = *ask;
+	granted.about.restore = (uint64_t)grant->ticket;
 	struct keyrelease r = {
 		.key = *key, .token = grant->token, .expires = grant->expires, .spent = grant->spent
 	};
 	uint8_t host[RAWKEY_P256_POINT] = { 4 };
 	memcpy(host + 1, grant->health.x, 32);
 	memcpy(host + 33, grant->health.y, 32);
-	int rc = seal_both(host, ask, !ask->incoming && protector_facts(p)->offline > 0, &r, out,
-			   copy, &why->fault);
+	int rc = seal_both(host, &granted, !ask->incoming && protector_facts(p)->offline > 0, &r,
+			   out, copy, &why->fault);
 	wipe(&r, sizeof(r));
 	return refuse_failed(why, "guardian.keys", rc);
 }
@@ -115,6 +117,7 @@ static struct lease_ask lease_of(const struct release_ask *ask, const struct pro
 		.version = ask->version,
 		.ticket = ask->ticket,
 		.ticket_chars = ask->ticket_chars,
+		.restore = ask->restore,
 	};
 	memcpy(l.vm, ask->about.vm, sizeof(l.vm));
 	memcpy(l.host, ask->host, sizeof(l.host));

@@ -28,13 +28,14 @@
 #define RELEASE_SECONDS	 60
 
 struct release_ask {
-	struct keyrelease_about about;
-	uint8_t host[UUID_BYTES]; /* that is to run the VM */
+	struct keyrelease_about about; /* its `restore` is for whoever seals */
+	uint8_t host[UUID_BYTES];      /* that is to run the VM */
 	uint8_t worker[ATTEST_WORKER_KEY_BYTES];
 	int64_t version; /* as in struct lease_ask */
 	int incoming;	 /* 1: the VM is to come by a migration */
 	const char *ticket;
 	size_t ticket_chars;
+	int64_t restore;
 };
 
 /*

@@ -26,6 +26,10 @@ static int read_ticket(struct call *c, struct release_in *in)
 	if (rc < 0)
 		return rc;
 	in->ask.ticket_chars = strlen(in->ask.ticket);
+	if (json_object_get(c->in, "restore"))
+		rc = call_integer(c, "restore", &in->ask.restore);
+	if (rc < 0)
+		return rc;
 	if (in->ask.incoming)
 		return refuse(&c->why, "request.format", ERR_FORMAT,
 			      "a ticket is for a start, and not for a VM that is to come");
@@ -36,10 +40,13 @@ static int read_release(struct call *c, struct release_in *in)
 {
 	struct keyrelease_about *about = &in->ask.about;
 	int ticket = json_object_get(c->in, "ticket") != NULL;
-	int rc = ticket ? CALL_MEMBERS(c, "id", "vm", "request", "worker", "version", "incoming",
-				       "certificate", "protector", "ticket")
-			: CALL_MEMBERS(c, "id", "vm", "request", "worker", "version", "incoming",
-				       "certificate", "protector");
+	int restore = ticket && json_object_get(c->in, "restore") != NULL;
+	int rc = restore  ? CALL_MEMBERS(c, "id", "vm", "request", "worker", "version", "incoming",
+					 "certificate", "protector", "ticket", "restore")
+		 : ticket ? CALL_MEMBERS(c, "id", "vm", "request", "worker", "version", "incoming",
+					 "certificate", "protector", "ticket")
+			  : CALL_MEMBERS(c, "id", "vm", "request", "worker", "version", "incoming",
+					 "certificate", "protector");
 	if (rc >= 0)
 		rc = call_id(c, "id", in->ask.host);
 	if (rc >= 0)

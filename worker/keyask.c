@@ -18,7 +18,8 @@ static int open_inner(const struct order *order, const struct ecdh *mine,
 	struct keyrelease_about about = { .certificate = answer->certificate,
 					  .certificate_bytes = answer->certificate_bytes,
 					  .protector = (const char *)order->protector.data,
-					  .protector_chars = order->protector.len };
+					  .protector_chars = order->protector.len,
+					  .restore = answer->restore };
 	memcpy(about.vm, order->vm, UUID_BYTES);
 	memcpy(about.request, answer->request, sizeof(about.request));
 	int rc = keyrelease_open(mine, point, &about, answer->inner, sizeof(answer->inner), out,
@@ -62,6 +63,16 @@ int keyask(struct order *order, const struct protector *protector, uint64_t stat
 		rc = open_inner(order, &mine, point, &answer, &release, f);
 	if (rc < 0)
 		return rc;
+	/* Of what comes from another host, the guardian knows by that one. */
+	uint64_t oldest = (uint64_t)release.spent;
+	if (!order->comes && state_version < oldest && answer.restore != state_version)
+		return fault_set(
+			f, ERR_POLICY,
+			"vtpm.older: the vTPM's state is of version %llu, and the guardian "
+			"knows of version %llu",
+			(unsigned long long)state_version, (unsigned long long)oldest);
+	if (oldest < state_version)
+		oldest = state_version;
 	rc = protector_open(protector, &release.key, &out->key, &why);
 	if (rc < 0)
 		return fault_set(f, ERR_POLICY,
@@ -70,5 +81,7 @@ int keyask(struct order *order, const struct protector *protector, uint64_t stat
 				 why.text);
 	out->token = release.token;
 	out->spent = release.spent;
+	out->oldest = oldest;
+	out->ticket = answer.restore;
 	return 0;
 }

@@ -19,6 +19,9 @@
 struct keyask {
 	struct vm_key key;
 	int64_t token, spent; /* of the lease; crypto/keyrelease.h */
+	/* Of the vTPM's state: what is older than OLDEST is not what it was released for, but for
+	 * what is of version TICKET, by the owner's word; 0: there is none. */
+	uint64_t oldest, ticket;
 };
 void keyask_done(struct keyask *k);
 #define CLEANUP_KEYASK CLEANUP(keyask_done)
@@ -26,7 +29,9 @@ void keyask_done(struct keyask *k);
 /*
  * Ask for the key of ORDER's VM, whose PROTECTOR is ORDER's, with a vTPM whose state file says
  * STATE_VERSION (0: there is none).  Errors of order_ask_key(); ERR_POLICY (rule guardian.key) if
- * what comes back does not open, or does not open the protector.  OUT is untouched on failure.
+ * what comes back does not open, or does not open the protector; ERR_POLICY (rule vtpm.older) if
+ * the guardian knows of newer state than is here, and it was not by the owner's ticket that it was
+ * released all the same: it was asked in other words than these.  OUT is untouched on failure.
  */
 int keyask(struct order *order, const struct protector *protector, uint64_t state_version,
 	   struct keyask *out, struct fault *f) MUST_CHECK;

@@ -176,8 +176,9 @@ static_assert(DISKS_SLOTS <= PHASES_NOFILE && LIVE_SLOTS <= PHASES_NOFILE, "poll
 
 /* What came with a key from a guardian; all 0 without one. */
 struct lease {
-	uint64_t asked; /* the version of the vTPM's state that the guardian was told */
-	uint64_t spent; /* the highest that it knows of */
+	uint64_t asked;		 /* the version of the vTPM's state that the guardian was told */
+	uint64_t spent;		 /* the highest that it knows of */
+	uint64_t oldest, ticket; /* worker/keyask.h */
 };
 
 struct worker {
@@ -254,7 +255,10 @@ static int ask(struct order *order, int state, const struct protector *protector
 	if (rc < 0)
 		return rc;
 	*key = got.key;
-	*lease = (struct lease){ .asked = version, .spent = (uint64_t)got.spent };
+	*lease = (struct lease){ .asked = version,
+				 .spent = (uint64_t)got.spent,
+				 .oldest = got.oldest,
+				 .ticket = got.ticket };
 	log_info("a guardian has released the VM's key (lease %lld)", (long long)got.token);
 	return 0;
 }
@@ -295,10 +299,8 @@ static int open_vtpm(struct order *order, struct places *places, const struct vm
 					    .no_rewind = 1,
 					    .keep_memory = 1,
 					    .spent = w->lease.spent,
-					    /* What is to come has been told to the guardian by the
-					     * host that it comes from. */
-					    .oldest = order->comes ? w->lease.spent
-								   : w->lease.asked };
+					    .oldest = w->lease.oldest,
+					    .ticket = w->lease.ticket };
 	rc = isolate_narrow(w->isolation, state);
 	if (rc < 0)
 		return fault_set(f, rc, "Landlock: %s", err_text(rc));

@@ -32,7 +32,8 @@ struct vtpm {
 
 	int keep_memory;
 	uint64_t counts_as,
-		oldest;	       /* versions: of what is here, at least; of blobs that are taken */
+		oldest,	       /* versions: of what is here, at least; of blobs that are taken */
+		ticket;	       /* and this one of them all the same, unless it is 0 */
 	int no_rewind, served; /* served: a command was run, not counting provisioning, or
 				  vtpm_keep() said that none may come before it */
 	int awaiting, given;   /* vtpm_await(); the permanent state has come since */
@@ -81,6 +82,7 @@ int vtpm_new(const struct vtpm_config *config, struct vtpm **out, struct fault *
 	t->keep_memory = config->keep_memory;
 	t->counts_as = config->spent;
 	t->oldest = config->oldest;
+	t->ticket = config->ticket;
 	store_raise(config->store, config->spent);
 	t->orderly = 1;
 	t->log_sink = -1;
@@ -498,10 +500,11 @@ static int open_blob(struct vtpm *t, enum vtpm_blob type, int sealed, const uint
 		return fault_set(f, ERR_FORMAT, "a TPM 2.0 has no such state");
 	if (rc < 0 || type != VTPM_BLOB_PERMANENT)
 		return rc;
-	if (of < t->oldest)
+	if (of < t->oldest && (t->ticket == 0 || of != t->ticket))
 		return fault_set(f, ERR_POLICY,
 				 "vtpm.older: the vTPM's state in it is of version %llu, and the "
-				 "guardian's lease is for version %llu or later",
+				 "guardian's lease is for version %llu or later: it takes its "
+				 "owner's ticket (shieldvm key ticket --restore)",
 				 (unsigned long long)of, (unsigned long long)t->oldest);
 	if (t->counts_as < of)
 		t->counts_as = of;

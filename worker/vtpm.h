@@ -45,9 +45,10 @@ struct vtpm_config {
 	 * migration).  A QEMU that was taken over could otherwise put back an older state again and
 	 * again, and with it the counter that stands between a PIN and its guessing. */
 	int no_rewind, keep_memory; /* keep_memory 1: it is secret, none can be given back */
-	/* Versions of the permanent state (worker/store.h).  SPENT: what is here counts as this one
-	 * at least, and what is stored gets higher ones.  OLDEST: older state blobs are refused. */
-	uint64_t spent, oldest;
+	/* Versions of the permanent state (worker/store.h).  SPENT: what is here counts as this at
+	 * least, and what is stored gets higher ones.  OLDEST: older state blobs are refused, but
+	 * for those of version TICKET, by the owner's word; 0: there is none. */
+	uint64_t spent, oldest, ticket;
 };
 
 /*
@@ -137,8 +138,8 @@ int vtpm_has_blob_key(const struct vtpm *t); /* 1 if state blobs are sealed */
 
 /*
  * CMD_GET_STATEBLOB: append the state of the running vTPM, sealed if there is a key, the permanent
- * one with its version.  ERR_STATE
- * when not running, -ENOENT for a savestate (a TPM 2.0 has none), ERR_FORMAT for another type.
+ * one with its version.  ERR_STATE when not running, -ENOENT for a savestate (a TPM 2.0 has none),
+ * ERR_FORMAT for another type.
  */
 int vtpm_get_blob(struct vtpm *t, uint32_t type, struct buf *out) MUST_CHECK;
 
@@ -146,10 +147,9 @@ int vtpm_get_blob(struct vtpm *t, uint32_t type, struct buf *out) MUST_CHECK;
  * CMD_SET_STATEBLOB, while stopped: keep DATA (N <= VTPM_BLOB_MAX) for the next vtpm_init().  With
  * a key, DATA must be a sealed blob of this type and VM (else what seal_open() says), whether or
  * not SEALED is set: swtpm_ioctl does not give the flag back.  Without one, SEALED gives
- * ERR_RECIPIENT.  N = 0: the state is empty. ERR_POLICY (rule vtpm.older) for a permanent state
- * older than the configuration allows.  ERR_STATE when running, ERR_FORMAT for an unknown type;
- * ERR_STATE also if the vTPM has served its guest and the configuration says no_rewind.  A failure
- * forgets the blob of that type set before.
+ * ERR_RECIPIENT.  N = 0: the state is empty.  ERR_POLICY (rule vtpm.older) for a permanent state
+ * older than is allowed.  ERR_STATE when running, or if the vTPM has served its guest and is not to
+ * be rewound; ERR_FORMAT for an unknown type.  A failure forgets the blob of that type set before.
  */
 int vtpm_set_blob(struct vtpm *t, uint32_t type, int sealed, const uint8_t *data, size_t n,
 		  struct fault *f) MUST_CHECK;

@@ -84,7 +84,8 @@ static void open_key(const struct ask_request *q, const struct ask_reply *reply,
 	struct keyrelease_about about = { .certificate = reply->key.certificate,
 					  .certificate_bytes = reply->key.certificate_bytes,
 					  .protector = text,
-					  .protector_chars = q->protector_bytes };
+					  .protector_chars = q->protector_bytes,
+					  .restore = reply->key.restore };
 	memcpy(about.vm, q->vm, sizeof(about.vm));
 	memcpy(about.request, reply->key.request, sizeof(about.request));
 	good(ecdh_from_jwk(mine, &ecdh), &f);
@@ -95,9 +96,10 @@ static void open_key(const struct ask_request *q, const struct ask_reply *reply,
 	good(ecdh_from_jwk(owner, &owners), &f);
 	good(protector_unwrap(p, &owners, &key, &f), &f);
 	int same = protector_open(p, &r.key, &got, &f) >= 0 && memcmp(&key, &got, sizeof(key)) == 0;
-	printf("%s token %lld expires %lld spent %lld left %u by %s\n",
+	printf("%s token %lld expires %lld spent %lld ticket %llu left %u by %s\n",
 	       same ? "key ok" : "another key", (long long)r.token, (long long)r.expires,
-	       (long long)r.spent, reply->offline_left, reply->guardian[0] ? reply->guardian : "-");
+	       (long long)r.spent, (unsigned long long)reply->key.restore, reply->offline_left,
+	       reply->guardian[0] ? reply->guardian : "-");
 }
 
 static void point_of(const struct jwk *k, uint8_t out[static SPAWN_POINT_BYTES])

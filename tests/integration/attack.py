@@ -32,7 +32,7 @@ class Vm:
         self.monitor = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.monitor.bind("")
         self.monitor.listen(1)
-        s.sendmsg([struct.pack("=II", 0x53485644, 6) + uuid.UUID(name).bytes +
+        s.sendmsg([struct.pack("=II", 0x53485644, 7) + uuid.UUID(name).bytes +
                    struct.pack("=II", incoming, 0) + bytes(12)],
                   [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
                     array.array("i", [self.monitor.fileno()]))])

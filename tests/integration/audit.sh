@@ -60,7 +60,7 @@ monitor.listen(1)
 s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 s.settimeout(10)
 s.connect(f"/run/shieldvm/{sys.argv[1]}/launch.sock")
-s.sendmsg([struct.pack("=II", 0x53485644, 6) + uuid.UUID(sys.argv[2]).bytes + bytes(20)],
+s.sendmsg([struct.pack("=II", 0x53485644, 7) + uuid.UUID(sys.argv[2]).bytes + bytes(20)],
           [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [monitor.fileno()]))])
 reply = s.recvmsg(4096, socket.CMSG_SPACE(64))
 rc, = struct.unpack_from("=i", reply[0], 8)

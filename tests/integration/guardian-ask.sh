@@ -150,6 +150,38 @@ ends
 tends beta 0 ''
 no_note beta
 
+# --- an owner's ticket: for the state that is there, or for a saved one ---
+
+ticket() { # NAME KEY VERSION N
+	"$shieldvm" key ticket "$vm" --owner "$2" --restore "$3" --restores "$4" >ticket 2>err || fail "no ticket: $(cat err)"
+	check "$1 has a ticket for version $3" on "$1" "$shieldvm" host ticket "$vm" ticket
+}
+used() { check "$1 has none any more" test ! -e "$1/var/leases/$vm.ticket"; }
+lives alpha
+asks alpha 0 'spent 7 ticket 0 ' protector 7
+ticket alpha owner 4 0
+asks alpha 0 'spent 7 ticket 4 ' protector 7
+used alpha
+asks alpha 0 'spent 7 ticket 0 ' protector 7
+on alpha "$shieldvm" host ticket "$vm" ticket 2>/dev/null
+asks alpha 1 'ticket.invalid' protector 7
+ticket alpha owner 4 1
+asks alpha 1 'vm.version' protector 6
+ticket alpha owner 6 1
+asks alpha 0 'spent 7 ticket 6 ' protector 6
+used alpha
+# One that is not the owner's, or not older, does no harm.
+ticket alpha admin 4 2
+asks alpha 0 'spent 7 ticket 0 ' protector 7
+ticket alpha owner 7 2
+asks alpha 0 'spent 7 ticket 0 ' protector 7
+ticket alpha owner 9 2
+asks alpha 0 'spent 7 ticket 0 ' protector 7
+used alpha
+ends
+tends alpha 0 ''
+no_note alpha
+
 # --- a migration: the lease follows the VM ---
 
 lives alpha

@@ -187,7 +187,7 @@ try:
     s.connect(f"/run/shieldvm/{sys.argv[1]}/launch.sock")
 except PermissionError:
     sys.exit("no permission")
-s.sendmsg([struct.pack("=II", 0x53485644, 6) + uuid.UUID(sys.argv[2]).bytes + bytes(20)],
+s.sendmsg([struct.pack("=II", 0x53485644, 7) + uuid.UUID(sys.argv[2]).bytes + bytes(20)],
           [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [monitor.fileno()]))])
 data, ancillary, _, _ = s.recvmsg(4096, socket.CMSG_SPACE(64))
 rc, = struct.unpack_from("=i", data, 8)

@@ -97,10 +97,16 @@ owner_log() {
 			>"$work/owner.log" && cmp "$work/admin.log" "$work/owner.log" && [ -s "$work/owner.log" ]
 }
 
-# ticket_for HOST UUID N: its owner lets the VM start there from the state that is there; the ticket N + 1 of this VM.
+# state_version HOST UUID: of its vTPM's state there.
+state_version() {
+	on "$1" od -An -t u8 --endian=big -j 16 -N 8 "/var/lib/shieldvm/$2/tpm2.state" | tr -d ' '
+}
+
+# ticket_for HOST UUID N [VERSION]: its owner lets the VM start there from the state that is there, or from that of
+# VERSION; the ticket N + 1 of this VM.
 ticket_for() {
-	local version
-	version=$(on "$1" od -An -t u8 --endian=big -j 16 -N 8 "/var/lib/shieldvm/$2/tpm2.state" | tr -d ' ')
+	local version=${4:-}
+	[ -n "$version" ] || version=$(state_version "$1" "$2")
 	shieldvm key ticket --owner "$work/owner.jwk" --restore "$version" --restores "$3" "$2" >"$work/ticket" ||
 		fail 'the owner writes a ticket'
 	check "$1 gets its owner's ticket for version $version" on "$1" shieldvm host ticket "$2" "$work/ticket"

@@ -109,6 +109,36 @@ refuses b 'vm\.version: '
 ticket_for b $uuid 0
 starts b "with its owner's ticket"
 logged restore 1
+
+# --- an older saved state -------------------------------------------------------------------------
+
+# restores_not TITLE VERSION: from what was saved, whose vTPM's state has that version.
+restores_not() {
+	on b truncate -s 0 /var/log/shieldvm/$uuid.log
+	check "$1" on b bash -c "! virsh restore $shared/saved"
+	check '... as its vTPM is older' on b grep "vtpm\.older: .* of version $2, " /var/log/shieldvm/$uuid.log
+	check '... and nothing of it is left there' until_true 10 no_process_on b 'guest=shielded,'
+	check '... nor its lease' until_true 30 on b test ! -e $lease
+}
+check 'it is saved' on b virsh save shielded $shared/saved
+check 'the guardian is told' until_true 30 on b test ! -e $lease
+saved=$(state_version b $uuid)
+check 'what was saved last is restored' on b virsh restore $shared/saved
+stops b
+restores_not 'what is older by then is not' "$saved"
+ticket_for b $uuid 1 $((saved - 1))
+restores_not "nor with the owner's ticket for another version" "$saved"
+logged restore 2
+ticket_for b $uuid 2 "$saved"
+latest=$(state_version b $uuid)
+check "with the owner's ticket it is" on b virsh restore $shared/saved
+logged restore 3
+check '... and runs' runs_on b shielded
+check '... under versions higher than all before' test "$(state_version b $uuid)" -gt "$latest"
+stops b
+restores_not 'but once' "$saved"
+
+starts b 'as before'
 admin host revoke "$(host_id b)" >/dev/null
 check 'a VM that runs on a revoked host goes on' runs_on b shielded
 stops b

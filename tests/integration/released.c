@@ -89,9 +89,10 @@ static void open_them(const uint8_t vm[static UUID_BYTES], const char *request, 
 	read_all("vm.key", &want);
 	agree(host, &host_key, &host_ecdh, host_point);
 	agree("worker.jwk", &worker_key, &worker_ecdh, worker_point);
-	about = (struct keyrelease_about){ certificate.data, certificate.len,
-					   (const char *)protector.data, protector.len,
-					   .request = { 0 } };
+	about = (struct keyrelease_about){
+		certificate.data, certificate.len,  (const char *)protector.data,
+		protector.len,	  .request = { 0 }, .restore = 0
+	};
 	memcpy(about.vm, vm, UUID_BYTES);
 	MUST(strict_b64(request, strlen(request), about.request, sizeof(about.request)));
 	MUST(keyrelease_unwrap(&host_ecdh, host_point, &about, key.data, key.len, &inner, &f));

@@ -88,6 +88,49 @@ static void refuses_a_file_that_is_none(void **state)
 	assert_int_equal(ticket_remove(dir, VM, &f), 0);
 }
 
+/* What a ticket that KEY signs, which says SAID, lets the VM start from. */
+static uint64_t version_in(const struct jwk *key, const char *typ, const char *said,
+			   const struct jwk *owner)
+{
+	CLEANUP_BUF struct buf text = BUF_INIT(SIGN_TEXT_MAX);
+	assert_int_equal(sign_make(key, typ, said, strlen(said), &text, NULL), 0);
+	return ticket_version(&text, owner, VM);
+}
+
+#define SAID(vm, version) "{\"v\":1,\"vm\":\"" vm "\",\"version\":" version ",\"restores\":2}"
+#define VM_ID		  "01020300-0000-0000-0000-000000000000"
+
+static void says_what_it_is_for(void **state)
+{
+	CLEANUP_JWK struct jwk *owner = NULL;
+	CLEANUP_JWK struct jwk *other = NULL;
+	CLEANUP_BUF struct buf none = BUF_INIT(SIGN_TEXT_MAX);
+	static const char GOOD[] = SAID(VM_ID, "17");
+	static const char *const BAD[] = {
+		SAID("01020301-0000-0000-0000-000000000000", "17"),
+		SAID("x", "17"),
+		SAID(VM_ID, "0"),
+		SAID(VM_ID, "-17"),
+		SAID(VM_ID, "17.0"),
+		SAID(VM_ID, "\"17\""),
+		SAID(VM_ID, "null"),
+		"{\"version\":17}",
+		"[17]",
+		"17",
+	};
+	(void)state;
+	assert_int_equal(jwk_new(&owner, NULL), 0);
+	assert_int_equal(jwk_new(&other, NULL), 0);
+	assert_true(version_in(owner, TICKET_TYP, GOOD, owner) == 17);
+	assert_true(version_in(other, TICKET_TYP, GOOD, owner) == 0);
+	assert_true(version_in(owner, "shieldvm-takeback+jws", GOOD, owner) == 0);
+	for (size_t i = 0; i < sizeof(BAD) / sizeof(BAD[0]); i++)
+		assert_true(version_in(owner, TICKET_TYP, BAD[i], owner) == 0);
+	assert_true(ticket_version(&none, owner, VM) == 0);
+	assert_int_equal(buf_add(&none, "a.b.c", 5), 0);
+	assert_true(ticket_version(&none, owner, VM) == 0);
+}
+
 static int make_folder(void **state)
 {
 	(void)state;
@@ -110,6 +153,7 @@ int main(void)
 		cmocka_unit_test(is_kept_until_removed),
 		cmocka_unit_test(refuses_what_is_no_jws),
 		cmocka_unit_test(refuses_a_file_that_is_none),
+		cmocka_unit_test(says_what_it_is_for),
 	};
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -100,7 +100,7 @@ static void test_it_is_for_one_request(void **state)
 	CLEANUP_BUF struct buf sealed = { 0 };
 	struct keyrelease got = { .token = 99 };
 	seal(&sealed);
-	for (int i = 0; i < 7; i++) {
+	for (int i = 0; i < 8; i++) {
 		struct keyrelease_about a = about();
 		if (i == 0)
 			a.certificate = (const uint8_t *)"Certificate";
@@ -114,6 +114,8 @@ static void test_it_is_for_one_request(void **state)
 			a.vm[15]++;
 		else if (i == 5)
 			a.request[15]++;
+		else if (i == 6)
+			a.restore++;
 		else {
 			/* The same bytes, cut elsewhere. */
 			a.certificate = (const uint8_t *)"certificatep";
@@ -160,15 +162,18 @@ static void test_it_is_for_one_worker_on_one_host(void **state)
 	assert_int_equal(got.token, 99);
 }
 
-/* As docs/FORMAT.md has it, by hand. */
+/* As docs/FORMAT.md has it, by hand.  The last 8 bytes are a ticket's, if there is one. */
+static const uint8_t BOUND[] = "\0\0\0\0\0\0\0\013certificate\0\0\0\0\0\0\0\011protector"
+			       "\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+			       "\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+			       "\1\2\3\4\5\6\7";
+#define BOUND_RESTORE UINT64_C(0x0102030405060700)
+
 static void test_the_format(void **state)
 {
 	(void)state;
 	static const char HOST_INFO[] = "shieldvm key release to host 1",
 			  WORKER_INFO[] = "shieldvm key release to worker 1";
-	static const uint8_t BOUND[] =
-		"\0\0\0\0\0\0\0\013certificate\0\0\0\0\0\0\0\011protector"
-		"\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 	static const uint8_t NUMBERS[] = "\0\0\0\0\0\0\0\3\177\377\377\377\377\377\377\377"
 					 "\0\0\0\0\0\0\0";
 	uint8_t aad[32];
@@ -179,7 +184,7 @@ static void test_the_format(void **state)
 	const struct hpke_text worker_info = { WORKER_INFO, sizeof(WORKER_INFO) - 1 };
 	const struct hpke_text bound = { aad, sizeof(aad) };
 	seal(&sealed);
-	assert_int_equal(hash_data(HASH_SHA256, BOUND, sizeof(BOUND), aad), 0);
+	assert_int_equal(hash_data(HASH_SHA256, BOUND, sizeof(BOUND) - 8, aad), 0);
 	const struct hpke_text outer = { sealed.data, sealed.len };
 	assert_int_equal(hpke_open(&host_ecdh, host, worker_info, bound, outer, &inner, NULL),
 			 ERR_AUTH);
@@ -237,6 +242,41 @@ static int open_copy(const struct buf *b, const struct keyrelease_about *a, stru
 static int open_inner(const struct buf *b, const struct keyrelease_about *a, struct keyrelease *out)
 {
 	return keyrelease_open(&worker_ecdh, worker, a, b->data, b->len, out, NULL);
+}
+
+/* What an owner's ticket lets a start have is that version, and only with this release. */
+static void test_it_is_for_one_older_version(void **state)
+{
+	(void)state;
+	struct keyrelease_about a = about(), other = about();
+	struct keyrelease r = released(), got = { .token = 99 };
+	CLEANUP_BUF struct buf sealed = BUF_INIT(KEYRELEASE_BYTES);
+	CLEANUP_BUF struct buf copy = BUF_INIT(KEYRELEASE_INNER_BYTES);
+	a.restore = BOUND_RESTORE;
+	assert_int_equal(keyrelease_seal(host, worker, &a, &r, &sealed, NULL), 0);
+	for (unsigned bit = 0; bit < 64; bit++) {
+		other.restore = a.restore ^ UINT64_C(1) << bit;
+		assert_int_equal(open_both(&other, &sealed, &got), ERR_AUTH);
+	}
+	other.restore = 0;
+	assert_int_equal(open_both(&other, &sealed, &got), ERR_AUTH);
+	assert_int_equal(got.token, 99);
+	assert_int_equal(open_both(&a, &sealed, &got), 0);
+	assert_int_equal(got.token, 3);
+	uint8_t aad[32];
+	CLEANUP_BUF struct buf inner = BUF_INIT(KEYRELEASE_INNER_BYTES);
+	static const char HOST_INFO[] = "shieldvm key release to host 1";
+	assert_int_equal(hash_data(HASH_SHA256, BOUND, sizeof(BOUND), aad), 0);
+	assert_int_equal(hpke_open(&host_ecdh, host,
+				   (struct hpke_text){ HOST_INFO, sizeof(HOST_INFO) - 1 },
+				   (struct hpke_text){ aad, sizeof(aad) },
+				   (struct hpke_text){ sealed.data, sealed.len }, &inner, NULL),
+			 0);
+	/* Its copy is for none. */
+	assert_int_equal(keyrelease_seal_copy(host, &a, &r, &copy, NULL), 0);
+	assert_int_equal(open_copy(&copy, &a, &got), ERR_AUTH);
+	other.restore = 0;
+	assert_int_equal(open_copy(&copy, &other, &got), 0);
 }
 
 /* From a copy that was kept to a worker that was not there when it was made. */
@@ -312,15 +352,12 @@ static void test_the_format_of_a_copy(void **state)
 {
 	(void)state;
 	static const char INFO[] = "shieldvm key release to keep 1";
-	static const uint8_t BOUND[] =
-		"\0\0\0\0\0\0\0\013certificate\0\0\0\0\0\0\0\011protector"
-		"\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 	struct keyrelease_about a = about();
 	struct keyrelease r = released();
 	uint8_t aad[32];
 	CLEANUP_BUF struct buf copy = BUF_INIT(KEYRELEASE_INNER_BYTES);
 	CLEANUP_BUF struct buf plain = BUF_INIT(KEYRELEASE_PLAIN_BYTES);
-	assert_int_equal(hash_data(HASH_SHA256, BOUND, sizeof(BOUND), aad), 0);
+	assert_int_equal(hash_data(HASH_SHA256, BOUND, sizeof(BOUND) - 8, aad), 0);
 	assert_int_equal(keyrelease_seal_copy(host, &a, &r, &copy, NULL), 0);
 	assert_int_equal(hpke_open(&host_ecdh, host, (struct hpke_text){ INFO, sizeof(INFO) - 1 },
 				   (struct hpke_text){ aad, sizeof(aad) },
@@ -341,6 +378,7 @@ int main(void)
 		TEST(test_it_is_for_one_worker_on_one_host),
 		TEST(test_the_format),
 		TEST(test_impossible_ones_are_not_made),
+		TEST(test_it_is_for_one_older_version),
 		TEST(test_a_copy_is_sealed_again_for_a_worker),
 		TEST(test_a_copy_is_nothing_else),
 		TEST(test_the_format_of_a_copy),

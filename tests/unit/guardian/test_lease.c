@@ -461,6 +461,7 @@ static void test_older_state_takes_a_ticket(void **state)
 	REFUSES("ticket.invalid", lease_start(&g, &ask, NOW, &grant, &why));
 	ask.version = 15;
 	DONE(lease_start(&g, &ask, NOW, &grant, &why));
+	assert_int_equal(grant.ticket, 15);
 	/* What was reported before stays spent, and the ticket was good once. */
 	assert_int_equal(grant.spent, 20);
 	int64_t expires;
@@ -473,6 +474,56 @@ static void test_older_state_takes_a_ticket(void **state)
 	ask.version = 21;
 	DONE(lease_start(&g, &ask, NOW, &grant, &why));
 	log_is(VM, "release/1/0/1 stop/1/20/1 restore/0/15/1 release/2/15/1 release/3/21/1 ");
+}
+
+/* The state is the newest, and what the ticket is for is a saved one. */
+static void test_older_saved_state_takes_a_ticket(void **state)
+{
+	(void)state;
+	struct lease_grant grant;
+	struct store_vm v;
+	CLEANUP_BUF struct buf text = BUF_INIT(1024), jws = BUF_INIT(8192), bad = BUF_INIT(8192);
+	DONE(start(1, 0, NOW, &grant, &why));
+	assert_int_equal(grant.ticket, 0);
+	DONE(lease_stop(&g, bed_id(1), VM, 1, 20, NOW, &why));
+	GOOD(lease_restore_text(VM, 15, 0, &text));
+	GOOD(sign_make(owner, LEASE_RESTORE_TYP, text.data, text.len, &jws, &f));
+	GOOD(sign_make(stranger, LEASE_RESTORE_TYP, text.data, text.len, &bad, &f));
+	struct lease_ask ask = ask_of(1, 22);
+	ask.restore = 15;
+	REFUSES("request.format", lease_start(&g, &ask, NOW, &grant, &why));
+	ask.ticket = buf_cstr(&bad);
+	ask.ticket_chars = bad.len;
+	REFUSES("ticket.invalid", lease_start(&g, &ask, NOW, &grant, &why));
+	ask.ticket = buf_cstr(&jws);
+	ask.ticket_chars = jws.len;
+	static const int64_t OTHERS[] = { 1, 14, 16, 20, 21 };
+	for (size_t i = 0; i < sizeof(OTHERS) / sizeof(OTHERS[0]); i++) {
+		ask.restore = OTHERS[i];
+		REFUSES("ticket.invalid", lease_start(&g, &ask, NOW, &grant, &why));
+	}
+	static const int64_t WRONG[] = { -1, INT64_MIN, 22, 23, INT64_MAX };
+	for (size_t i = 0; i < sizeof(WRONG) / sizeof(WRONG[0]); i++) {
+		ask.restore = WRONG[i];
+		REFUSES("request.format", lease_start(&g, &ask, NOW, &grant, &why));
+	}
+	/* It is no word for the state that is there. */
+	ask.restore = 15;
+	ask.version = 19;
+	REFUSES("vm.version", lease_start(&g, &ask, NOW, &grant, &why));
+	GOOD(store_vm_get(g.store, VM, owner_id, &v, &f));
+	assert_true(v.version == 20 && v.restores == 0 && !v.held);
+	ask.version = 22;
+	DONE(lease_start(&g, &ask, NOW, &grant, &why));
+	assert_true(grant.ticket == 15 && grant.spent == 22);
+	GOOD(store_vm_get(g.store, VM, owner_id, &v, &f));
+	assert_true(v.version == 22 && v.restores == 1);
+	REFUSES("ticket.invalid", lease_start(&g, &ask, NOW, &grant, &why));
+	/* Without it a start is one as ever. */
+	ask.restore = 0;
+	DONE(lease_start(&g, &ask, NOW, &grant, &why));
+	assert_int_equal(grant.ticket, 0);
+	log_is(VM, "release/1/0/1 stop/1/20/1 restore/0/15/1 release/2/22/1 release/3/22/1 ");
 }
 
 static void test_without_a_record_nothing_is_released(void **state)
@@ -1019,6 +1070,7 @@ int main(void)
 		TEST(test_owners_do_not_share_a_uuid),
 		TEST(test_a_revoked_holder_may_only_end),
 		TEST(test_an_expired_lease_is_taken_back_by_a_word),
+		TEST(test_older_saved_state_takes_a_ticket),
 		TEST(test_older_state_takes_a_ticket),
 		TEST(test_only_a_good_certificate_awaits),
 		TEST(test_a_lease_is_taken_by_who_awaits_it),

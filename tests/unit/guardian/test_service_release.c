@@ -166,7 +166,7 @@ struct said {
 	unsigned request;
 	int incoming;
 	int64_t version;
-	const char *ticket;
+	const char *ticket, *more; /* MORE: members */
 };
 
 static void ask(const uint8_t *peer, const struct said *s, int64_t now)
@@ -188,7 +188,7 @@ static void ask(const uint8_t *peer, const struct said *s, int64_t now)
 	GOOD(buf_add(&b, protector.data, protector.len));
 	if (s->ticket)
 		GOOD(buf_addf(&b, "\",\"ticket\":\"%s", s->ticket));
-	GOOD(buf_addf(&b, "\"}"));
+	GOOD(buf_addf(&b, "\"%s}", s->more ? s->more : ""));
 	post(peer, "/v1/release", buf_cstr(&b), now);
 }
 
@@ -267,12 +267,11 @@ static void test_the_owner_reads_the_log(void **state)
 	refused(400, "request.format", 1);
 }
 
-static void test_a_key_and_its_lease(void **state)
+/* Open what came with the answer to request number REQUEST of host 1, for a start from RESTORE. */
+static int open_key(uint8_t request, uint64_t restore, struct keyrelease *key)
 {
-	(void)state;
 	uint8_t host[RAWKEY_P256_POINT];
 	struct ecdh bound, mine;
-	struct keyrelease key = { .token = 0 };
 	CLEANUP_BUF struct buf sealed = BUF_INIT(KEYRELEASE_BYTES);
 	CLEANUP_BUF struct buf inner = BUF_INIT(KEYRELEASE_INNER_BYTES);
 	struct keyrelease_about about = {
@@ -280,9 +279,23 @@ static void test_a_key_and_its_lease(void **state)
 		.certificate_bytes = certificate[1].len,
 		.protector = (const char *)protector.data,
 		.protector_chars = protector.len,
-		.request = { 5 },
+		.request = { request },
+		.restore = restore,
 	};
 	memcpy(about.vm, vm, sizeof(vm));
+	GOOD(strict_b64_buf(text_of("key"), strlen(text_of("key")), &sealed));
+	set_point(bound_key, host);
+	GOOD(ecdh_from_jwk(bound_key, &bound));
+	GOOD(ecdh_from_jwk(worker_key, &mine));
+	int rc = keyrelease_unwrap(&bound, host, &about, sealed.data, sealed.len, &inner, NULL);
+	return rc < 0 ? rc
+		      : keyrelease_open(&mine, worker, &about, inner.data, inner.len, key, NULL);
+}
+
+static void test_a_key_and_its_lease(void **state)
+{
+	(void)state;
+	struct keyrelease key = { .token = 0 };
 	start(1, 5, 0, NOW);
 	well();
 	assert_int_equal(json_object_size(got), 4);
@@ -290,12 +303,7 @@ static void test_a_key_and_its_lease(void **state)
 	assert_int_equal(number_of("expires"), NOW + LEASE_SECONDS);
 	assert_int_equal(number_of("spent"), 0);
 	assert_int_equal(bed_records(vm), 1);
-	GOOD(strict_b64_buf(text_of("key"), strlen(text_of("key")), &sealed));
-	set_point(bound_key, host);
-	GOOD(ecdh_from_jwk(bound_key, &bound));
-	GOOD(ecdh_from_jwk(worker_key, &mine));
-	GOOD(keyrelease_unwrap(&bound, host, &about, sealed.data, sealed.len, &inner, &f));
-	GOOD(keyrelease_open(&mine, worker, &about, inner.data, inner.len, &key, &f));
+	GOOD(open_key(5, 0, &key));
 	opens_it(&key.key);
 
 	tell(1, REPORT, 1, 7, NOW + 100);
@@ -504,6 +512,7 @@ static void test_older_state(void **state)
 {
 	(void)state;
 	struct said s = { .id = 1, .certificate = 1, .request = 2, .version = 3 };
+	struct keyrelease key;
 	CLEANUP_BUF struct buf said = BUF_INIT(1024), jws = BUF_INIT(4096);
 	start(1, 1, 0, NOW);
 	tell(1, REPORT, 1, 5, NOW);
@@ -518,9 +527,55 @@ static void test_older_state(void **state)
 	ask(PEER[1], &s, NOW);
 	well();
 	assert_int_equal(bed_records(vm), 3);
+	/* And says so to the worker. */
+	assert_int_equal(open_key(4, 0, &key), ERR_AUTH);
+	assert_int_equal(open_key(4, 4, &key), ERR_AUTH);
+	GOOD(open_key(4, 3, &key));
+	assert_int_equal(key.spent, 5);
 	s.request = 5;
 	ask(PEER[1], &s, NOW);
 	refused(403, "ticket.invalid", 3);
+}
+
+static void test_older_saved_state(void **state)
+{
+	(void)state;
+	struct said s = { .id = 1, .certificate = 1, .version = 5, .request = 2 };
+	struct keyrelease key;
+	CLEANUP_BUF struct buf said = BUF_INIT(1024), jws = BUF_INIT(4096);
+	start(1, 1, 0, NOW);
+	tell(1, REPORT, 1, 5, NOW);
+	GOOD(lease_restore_text(vm, 3, 0, &said));
+	sign(LEASE_RESTORE_TYP, &said, &jws);
+	/* It is the ticket's, and a number. */
+	s.more = ",\"restore\":3";
+	ask(PEER[1], &s, NOW);
+	refused(400, "request.format", 1);
+	s.ticket = buf_cstr(&jws), s.more = ",\"restore\":\"3\"";
+	ask(PEER[1], &s, NOW);
+	refused(400, "request.format", 1);
+	s.more = ",\"restore\":3", s.incoming = 1;
+	ask(PEER[1], &s, NOW);
+	refused(400, "request.format", 1);
+	s.incoming = 0, s.more = ",\"restore\":4", s.request = 3;
+	ask(PEER[1], &s, NOW);
+	refused(403, "ticket.invalid", 1);
+	s.more = ",\"restore\":3", s.request = 4;
+	ask(PEER[1], &s, NOW);
+	well();
+	assert_int_equal(number_of("spent"), 5);
+	assert_int_equal(bed_records(vm), 3);
+	assert_int_equal(open_key(4, 0, &key), ERR_AUTH);
+	assert_int_equal(open_key(4, 5, &key), ERR_AUTH);
+	GOOD(open_key(4, 3, &key));
+	s.request = 5;
+	ask(PEER[1], &s, NOW);
+	refused(403, "ticket.invalid", 3);
+	/* As ever the ticket is not looked at where it is not needed. */
+	s.more = NULL, s.request = 6;
+	ask(PEER[1], &s, NOW);
+	well();
+	GOOD(open_key(6, 0, &key));
 }
 
 static void take_back(const uint8_t *by, const char *statement, const struct jwk *key,
@@ -768,6 +823,7 @@ int main(void)
 		TEST(test_a_host_is_released_so_much),
 		TEST(test_a_vm_comes),
 		TEST(test_older_state),
+		TEST(test_older_saved_state),
 		TEST(test_a_lease_is_taken_back),
 		TEST(test_a_database_that_cannot_be_written),
 		TEST(test_malformed),

@@ -23,10 +23,20 @@ static struct content_key content[2];
 
 enum lie {
 	NONE,
+	/* These are none. */
+	TICKET,
+	TICKET_FOR_FILE,
+	COMES,
+	/* These are. */
 	OTHER_VM,
 	OTHER_PROTECTOR,
 	OTHER_REQUEST,
 	OTHER_CERTIFICATE,
+	OTHER_TICKET,
+	NO_TICKET,
+	OWN_TICKET,
+	OLDER,
+	OLDER_TICKET,
 	OTHER_WORKER,
 	OTHER_KEY,
 	OTHER_CONTENT,
@@ -47,12 +57,12 @@ static _Noreturn void give_up(void)
 
 /* What host and guardian do: seal to the worker, inside to the host, and take the host's off. */
 static void seal(const uint8_t *worker, const struct keyrelease_about *about,
-		 const struct content_key *key, uint8_t *inner_out)
+		 const struct content_key *key, int64_t spent, uint8_t *inner_out)
 {
 	CLEANUP_JWK struct jwk *host = NULL;
 	CLEANUP_BUF struct buf sealed = BUF_INIT(KEYRELEASE_BYTES);
 	CLEANUP_BUF struct buf inner = BUF_INIT(KEYRELEASE_INNER_BYTES);
-	const struct keyrelease r = { .key = *key, .token = 5, .expires = 6, .spent = 7 };
+	const struct keyrelease r = { .key = *key, .token = 5, .expires = 6, .spent = spent };
 	uint8_t point[JWK_POINT_BYTES];
 	struct ecdh ecdh;
 	if (jwk_new(&host, NULL) < 0 || ecdh_from_jwk(host, &ecdh) < 0)
@@ -82,6 +92,11 @@ static _Noreturn void play_hook(int sock, enum lie lie)
 					  .request = { 9 } };
 	memcpy(about.vm, VM, UUID_BYTES);
 	memcpy(answer.certificate, CERTIFICATE, sizeof(CERTIFICATE));
+	int newer = lie == OLDER || lie == OLDER_TICKET || lie == TICKET_FOR_FILE || lie == COMES;
+	if (lie == TICKET || lie == OTHER_TICKET || lie == NO_TICKET || lie == OLDER_TICKET)
+		answer.restore = about.restore = 3;
+	if (lie == TICKET_FOR_FILE)
+		answer.restore = about.restore = 1234;
 	if (lie == OTHER_VM)
 		about.vm[15] ^= 1;
 	if (lie == OTHER_PROTECTOR) {
@@ -99,7 +114,11 @@ static _Noreturn void play_hook(int sock, enum lie lie)
 	     lie == OTHER_KEY	    ? &OWN
 	     : lie == OTHER_CONTENT ? &content[1]
 				    : &content[0],
-	     answer.inner);
+	     newer ? 1235 : 7, answer.inner);
+	if (lie == OTHER_TICKET || lie == OWN_TICKET)
+		answer.restore = 2;
+	if (lie == NO_TICKET)
+		answer.restore = 0;
 	answer.magic ^= lie == OTHER_MAGIC;
 	answer.version ^= lie == OTHER_VERSION;
 	answer.request[0] ^= lie == OTHER_REQUEST;
@@ -124,6 +143,7 @@ static int ask(enum lie lie, struct keyask *out, struct fault *f)
 	assert_int_equal(buf_add(&order.protector, text[0].data, text[0].len), 0);
 	memcpy(order.vm, VM, UUID_BYTES);
 	order.sock = ends[0];
+	order.comes = lie == COMES;
 	pid_t pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
@@ -150,6 +170,19 @@ static void test_key(void **state)
 	assert_int_equal(ask(NONE, &r, NULL), 0);
 	assert_memory_equal(r.key.bytes, vm_key.bytes, KEY_BYTES);
 	assert_true(r.token == 5 && r.spent == 7);
+	assert_true(r.oldest == 1234 && r.ticket == 0);
+}
+
+static void test_older(void **state)
+{
+	struct keyask r = { 0 };
+	(void)state;
+	assert_int_equal(ask(TICKET, &r, NULL), 0);
+	assert_true(r.spent == 7 && r.oldest == 1234 && r.ticket == 3);
+	assert_int_equal(ask(TICKET_FOR_FILE, &r, NULL), 0);
+	assert_true(r.spent == 1235 && r.oldest == 1235 && r.ticket == 1234);
+	assert_int_equal(ask(COMES, &r, NULL), 0);
+	assert_true(r.spent == 1235 && r.oldest == 1235 && r.ticket == 0);
 }
 
 static void test_lies(void **state)
@@ -162,10 +195,15 @@ static void test_lies(void **state)
 		[OTHER_PROTECTOR] = { ERR_POLICY, "guardian.key: " },
 		[OTHER_REQUEST] = { ERR_POLICY, "guardian.key: " },
 		[OTHER_CERTIFICATE] = { ERR_POLICY, "guardian.key: " },
+		[OTHER_TICKET] = { ERR_POLICY, "guardian.key: " },
+		[NO_TICKET] = { ERR_POLICY, "guardian.key: " },
+		[OWN_TICKET] = { ERR_POLICY, "guardian.key: " },
 		[OTHER_WORKER] = { ERR_POLICY, "guardian.key: " },
 		[OTHER_KEY] = { ERR_POLICY, "is not the key of its VM" },
 		[OTHER_CONTENT] = { ERR_POLICY, "is not the key of its VM" },
 		[ALTERED] = { ERR_POLICY, "guardian.key: " },
+		[OLDER] = { ERR_POLICY, "vtpm.older: " },
+		[OLDER_TICKET] = { ERR_POLICY, "vtpm.older: " },
 		[OTHER_MAGIC] = { ERR_FORMAT, "malformed" },
 		[OTHER_VERSION] = { ERR_FORMAT, "malformed" },
 		[NO_CERTIFICATE] = { ERR_FORMAT, "malformed" },
@@ -174,7 +212,7 @@ static void test_lies(void **state)
 		[GONE] = { ERR_STATE, "hook has gone" },
 	};
 	(void)state;
-	for (enum lie lie = NONE + 1; lie < LIES; lie++) {
+	for (enum lie lie = COMES + 1; lie < LIES; lie++) {
 		struct keyask r = { .token = 77 };
 		struct fault f = { 0 };
 		assert_int_equal(ask(lie, &r, &f), want[lie].rc);
@@ -223,6 +261,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_key),
+		cmocka_unit_test(test_older),
 		cmocka_unit_test(test_lies),
 	};
 	return cmocka_run_group_tests(tests, make, done);

@@ -380,7 +380,7 @@ static struct store *disk;
 static struct vtpm *tpm;
 static uint8_t reply[VTPM_BUFFER_MAX];
 
-static void open_tpm(uint64_t spent, uint64_t oldest)
+static void open_tpm_for(uint64_t spent, uint64_t oldest, uint64_t ticket)
 {
 	struct fault f = { 0 };
 	disk = open_store();
@@ -390,9 +390,15 @@ static void open_tpm(uint64_t spent, uint64_t oldest)
 					    .tpm_id = tpm_id,
 					    .tpm_id_bytes = sizeof(tpm_id),
 					    .spent = spent,
-					    .oldest = oldest };
+					    .oldest = oldest,
+					    .ticket = ticket };
 	if (vtpm_new(&config, &tpm, &f) < 0)
 		fail_msg("%s", f.text);
+}
+
+static void open_tpm(uint64_t spent, uint64_t oldest)
+{
+	open_tpm_for(spent, oldest, 0);
 }
 
 static void close_tpm(void)
@@ -492,6 +498,61 @@ static void test_lease(void **state)
 	close_tpm();
 }
 
+/* A blob of version OF, which is looked at and never started from. */
+static int set_one_of(uint64_t of, struct fault *f)
+{
+	CLEANUP_BUF struct buf blob = { 0 };
+	const struct {
+		uint64_t version;
+		uint8_t state[8];
+	} plain = { .version = htobe64(of) };
+	seal_as(KEY_USE_VTPM_BLOB_VERSIONED, &plain, sizeof(plain), &blob);
+	return vtpm_set_blob(tpm, VTPM_BLOB_PERMANENT, 0, blob.data, blob.len, f);
+}
+
+/* The owner's ticket is for one older version: not for those around it, and not without it. */
+static void test_ticket(void **state)
+{
+	(void)state;
+	CLEANUP_BUF struct buf saved = { 0 }, later = { 0 };
+	struct fault f = { 0 };
+	open_tpm(0, 0);
+	start();
+	get_blob(&saved);
+	uint64_t of = version_of(&saved);
+	start();
+	assert_true(store_version(disk) > of);
+	close_tpm();
+
+	uint64_t latest = seen() + 10;
+	open_tpm_for(latest, latest, of);
+	for (uint64_t other = 0; other <= latest; other++) {
+		f.text[0] = '\0';
+		if (other == of)
+			continue;
+		assert_int_equal(set_one_of(other, &f), other < latest ? ERR_POLICY : 0);
+		assert_true((other < latest) == (strstr(f.text, "vtpm.older: ") != NULL));
+	}
+	assert_int_equal(vtpm_set_blob(tpm, VTPM_BLOB_PERMANENT, 0, saved.data, saved.len, NULL),
+			 0);
+	assert_int_equal(vtpm_init(tpm, NULL), 0);
+	assert_true(store_version(disk) > latest);
+	assert_int_equal(seen(), store_version(disk));
+	get_blob(&later);
+	assert_int_equal(version_of(&later), store_version(disk));
+	close_tpm();
+
+	/* No ticket is none for version 0 either. */
+	latest = seen();
+	open_tpm(latest, latest);
+	assert_int_equal(vtpm_set_blob(tpm, VTPM_BLOB_PERMANENT, 0, saved.data, saved.len, NULL),
+			 ERR_POLICY);
+	assert_int_equal(set_one_of(0, NULL), ERR_POLICY);
+	assert_int_equal(vtpm_set_blob(tpm, VTPM_BLOB_PERMANENT, 0, later.data, later.len, NULL),
+			 0);
+	close_tpm();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -505,6 +566,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_blobs_of_others, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_end_is_no_version, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_lease, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_ticket, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
