@@ -121,7 +121,7 @@ int sign_open(const struct jwk *key, const char *typ, const char *text, size_t n
 	if (n > SIGN_TEXT_MAX)
 		return fault_set(f, ERR_LIMIT, "a signed statement has at most %d characters",
 				 SIGN_TEXT_MAX);
-	const char *first = memchr(text, '.', n);
+	const char *first = n > 0 ? memchr(text, '.', n) : NULL;
 	const char *second = first ? memchr(first + 1, '.', n - (size_t)(first + 1 - text)) : NULL;
 	if (!second)
 		return fault_set(f, ERR_FORMAT, "not a compact JWS");
