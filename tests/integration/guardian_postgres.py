@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What tests/integration/guardian-postgres.sh does inside.
 Usage: guardian_postgres.py SHIELDVM-GUARDIAN RELEASED FOLDER FOLDER-OF-POSTGRESQL"""
+import errno
 import json
 import os
 import pwd
@@ -29,8 +30,13 @@ class Server:
         self.user = pwd.getpwnam("postgres")
         os.mkdir(SERVER)
         os.chown(SERVER, self.user.pw_uid, self.user.pw_gid)
-        self.as_postgres("initdb", "-D", f"{SERVER}/data", "-A", "trust", "-U", "guardian", "--no-sync",
-                         "--encoding=UTF8", "--locale=C").wait()
+        # The tables and the write-ahead log can be given disks of their own that get full.
+        for name, size in (("wal", "32m"), ("tables", "4m")):
+            os.mkdir(f"{SERVER}/{name}")
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"mode=700,uid={self.user.pw_uid},size={size}", "tmpfs",
+                            f"{SERVER}/{name}"], check=True)
+        self.as_postgres("initdb", "-D", f"{SERVER}/data", "-X", f"{SERVER}/wal/log", "--wal-segsize=1", "-A",
+                         "trust", "-U", "guardian", "--no-sync", "--encoding=UTF8", "--locale=C").wait()
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
                         "/CN=db.test", "-addext", "subjectAltName=DNS:db.test", "-keyout", f"{SERVER}/server.key",
                         "-out", f"{SERVER}/server.crt"], check=True, stderr=subprocess.DEVNULL)
@@ -51,7 +57,8 @@ class Server:
             if not self.process or self.process.poll() is not None:
                 self.process = self.as_postgres(
                     "postgres", "-D", "data", "-c", "listen_addresses=127.0.0.1", "-c", f"port={TCP}", "-c",
-                    f"unix_socket_directories={SERVER}", "-c", "ssl=on", "-c", f"ssl_cert_file={SERVER}/server.crt",
+                    f"unix_socket_directories={SERVER}", "-c", "min_wal_size=2MB",
+                    "-c", "wal_keep_size=1GB", "-c", "ssl=on", "-c", f"ssl_cert_file={SERVER}/server.crt",
                     "-c", f"ssl_key_file={SERVER}/server.key")
             if self.sql("SELECT 1") == "1":
                 return
@@ -276,6 +283,78 @@ def test_read_only(server, one, two, key, host, owned):
     check("... are done", leases(server) != there and leases(server)[2].count("\n") == there[2].count("\n") + 1)
 
 
+def fill(disk):
+    """Leaves no page of DISK free."""
+    name = f"{SERVER}/{disk}/filler"
+    with open(name, "wb", buffering=0) as f:
+        try:
+            while f.write(bytes(1 << 12)):
+                pass
+        except OSError as e:
+            check(f"the disk of the {disk} is full", e.errno == errno.ENOSPC, e)
+    return name
+
+
+def records(server, owned):
+    return int(server.sql("SELECT COUNT(*) FROM shieldvm_guardian.release_log WHERE vm = "
+                          f"'\\x{uuid.UUID(owned.vm).hex}'"))
+
+
+def fill_log(server):
+    """Leaves some KiB of the write-ahead log, and no room for more of it."""
+    name, segment = fill("wal"), 1 << 20
+    for _ in range(100):
+        at = int(server.sql("SELECT pg_current_wal_insert_lsn() - '0/0'"))
+        ahead = int(server.sql(f"SELECT COUNT(*) FROM pg_ls_waldir() WHERE name > pg_walfile_name('0/0'::pg_lsn + {at})"))
+        left = ahead * segment + segment - at % segment
+        if left < 24 << 10:
+            break
+        server.sql(f"SELECT pg_logical_emit_message(false, 'x', repeat('x', {min(left - (16 << 10), 200 << 10)}))")
+    return name
+
+
+def released_until_full(owned, node, status_id):
+    """How many keys were given before there was no room to write one down."""
+    for n in range(60):
+        status, t = owned.asks(node.port)
+        if status != 200:
+            refuses("a disk that is full", (status, t), 503, status_id)
+            check("... and no key", set(t) == {"status", "id", "text", "remedy"}, t)
+            return n
+    check("the disk gets full", False)
+    return 0
+
+
+def test_full(server, one, two, owned, other):
+    """First no room for the tables, then none for the write-ahead log, for which PostgreSQL ends."""
+    server.sql(f"CREATE TABLESPACE small LOCATION '{SERVER}/tables'")
+    for table in server.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'shieldvm_guardian'").split():
+        server.sql(f"ALTER TABLE shieldvm_guardian.{table} SET TABLESPACE small")
+    for index in server.sql("SELECT indexname FROM pg_indexes WHERE schemaname = 'shieldvm_guardian'").split():
+        server.sql(f"ALTER INDEX shieldvm_guardian.{index} SET TABLESPACE small")
+    before, filler = records(server, owned), fill("tables")
+    given = released_until_full(owned, one, "guardian.log")
+    there = leases(server)
+    check("each key that was given is on record", records(server, owned) == before + given, (before, given))
+    refuses("the other has no room either", owned.asks(two.port), 503, "guardian.log")
+    check("no lease has changed", leases(server) == there, leases(server))
+    os.unlink(filler)
+    check("with room again, one", owned.asks(one.port)[0] == 200)
+    check("... and the other", owned.asks(two.port)[0] == 200)
+
+    before, filler = records(server, other), fill_log(server)
+    given = released_until_full(other, two, "guardian.store")
+    refuses("the other has no log either", other.asks(one.port), 503, "guardian.store")
+    os.unlink(filler)
+    server.start()
+    # Of the last, PostgreSQL may have come to the end and not to say so.
+    lost = records(server, other) - before - given
+    check("each key that was given is on record still", given > 0 and lost in (0, 1), (before, given, lost))
+    check("with a log again, one", other.asks(one.port)[0] == 200)
+    check("... and the other", other.asks(two.port)[0] == 200)
+    check("... on record", records(server, other) == before + given + lost + 2)
+
+
 def main():
     admin, key, host = Client("admin"), Client("keyed"), str(uuid.uuid4())
     server = Server()
@@ -298,6 +377,7 @@ def main():
         check("... are there", [t.count(uuid.UUID(owned.vm).hex) for t in there] == [1, 1, 2], there)
         test_lost(server, one, two, key, host, owned)
         test_read_only(server, one, two, key, host, owned)
+        test_full(server, one, two, Owned(admin, "full", one.state), Owned(admin, "other", one.state))
         for node in (one, two):
             check(f"SIGTERM ends {node.name}", node.stop() == 0)
         check("no process was killed by its filter", b"may not make" not in open(f"{WORK}/log", "rb").read())
