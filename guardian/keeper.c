@@ -2,6 +2,7 @@
 #include "guardian/keeper.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,6 +14,7 @@
 #include "guardian/service.h"
 
 #define READ_MS 10000 /* for the rest of a message that has begun */
+#define TELL_MS 60000 /* between lines about what fails here */
 
 /* Evidence that is, or waits to be, judged. */
 struct job {
@@ -34,7 +36,8 @@ struct keeper {
 	uint64_t fronts, judgements;
 	size_t n_jobs;
 	struct job jobs[KEEPER_QUEUE_MAX]; /* the first is the verifier's */
-	int64_t tend_ms;
+	int64_t tend_ms, tell_ms;
+	uint64_t failed; /* requests, since the log was told */
 };
 
 static void job_done(struct job *j)
@@ -49,11 +52,26 @@ static void lose_front(struct keeper *k)
 	k->fronts++;
 }
 
+/* Of what failed here; seldom, since a process writes so much and no more. */
+static void tell_failed(struct keeper *k, const struct fault *f)
+{
+	if (!*f->text)
+		return;
+	k->failed++;
+	if (clock_ms() < k->tell_ms)
+		return;
+	log_error("%" PRIu64 " refused; the last: %s", k->failed, f->text);
+	k->failed = 0;
+	k->tell_ms = clock_ms() + TELL_MS;
+}
+
 /* Who asked may be gone; the decision stands then all the same. */
 static void reply(struct keeper *k, uint64_t front, uint64_t id, const struct service_reply *r)
 {
 	struct link_answer a = { .status = r->status };
 	const struct link_part parts[] = { { &a, sizeof(a) }, { r->body.data, r->body.len } };
+
+	tell_failed(k, &r->own);
 	if (k->front < 0 || front != k->fronts)
 		return;
 	int rc = link_write(k->front, LINK_ANSWER, id, parts, 2);

@@ -70,12 +70,31 @@ static void put(struct service_reply *out, unsigned status, const json_t *j)
 	free(text);
 }
 
+/* What is said instead of a failure of the guardian itself; NULL for any other id. */
+static const char *instead(const char *id)
+{
+	static const struct {
+		const char *id, *says;
+	} OWN[] = {
+		{ "guardian.store", "the guardian's database failed; the guardian's log says how" },
+		{ "guardian.log", "no record could be written; the guardian's log says why" },
+		{ "guardian.keys", "a key of the guardian failed; the guardian's log says how" },
+	};
+	for (size_t i = 0; i < sizeof(OWN) / sizeof(OWN[0]); i++)
+		if (strcmp(id, OWN[i].id) == 0)
+			return OWN[i].says;
+	return NULL;
+}
+
 static void put_refusal(struct service_reply *out, const struct refusal *why,
 			const struct findings *findings)
 {
+	const char *text = instead(why->id);
+	if (text)
+		fault_set(&out->own, why->fault.rc, "%s: %s", why->id, why->fault.text);
 	CLEANUP_JSON json_t *j =
 		json_pack("{s:s,s:s,s:s,s:s}", "status", "refused", "id", why->id, "text",
-			  why->fault.text, "remedy", refusal_remedy(why->id));
+			  text ? text : why->fault.text, "remedy", refusal_remedy(why->id));
 	if (j && findings && json_object_set_new(j, "findings", service_findings(findings)) < 0) {
 		json_decref(j);
 		j = NULL;

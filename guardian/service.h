@@ -6,7 +6,8 @@
  * Who asks is the fingerprint of his client certificate's key.  On the hosts' listener a host's id
  * is answered for only to the certificate that it was enrolled with; on the admins', admin.h knows
  * admins by it.  Bodies are read strictly.  A reply is always JSON; one that refuses has the id, a
- * sentence and, of an attestation, the findings.
+ * sentence and, of an attestation, the findings.  What failed in the guardian itself (its database,
+ * log, keys) is for its own log: it would tell hosts where these are.
  *
  * May be used by: guardian/ (its keeper), tests.
  */
@@ -30,8 +31,9 @@ struct service_ask {
 };
 
 struct service_reply {
-	unsigned status; /* of HTTP: 200, or what refuses */
-	struct buf body; /* JSON; empty only when memory is out */
+	unsigned status;  /* of HTTP: 200, or what refuses */
+	struct buf body;  /* JSON; empty only when memory is out */
+	struct fault own; /* of the guardian itself, not in BODY; no text if there is none */
 };
 void service_reply_init(struct service_reply *r);
 void service_reply_done(struct service_reply *r);

@@ -25,6 +25,7 @@ static struct vm_key vm_key;
 static struct buf protector, certificate[3]; /* of the hosts 1 and 2 */
 static json_t *got;			     /* the last answer */
 static unsigned status;
+static struct fault own;
 
 static void set_point(const struct jwk *k, uint8_t point[static RAWKEY_P256_POINT])
 {
@@ -125,6 +126,7 @@ static void post(const uint8_t *peer, const char *where, const char *body, int64
 	got = json_loadb((const char *)r.body.data, r.body.len, JSON_REJECT_DUPLICATES, NULL);
 	assert_non_null(got);
 	status = r.status;
+	own = r.own;
 	nothing_is_open();
 }
 
@@ -132,6 +134,17 @@ static const char *text_of(const char *name)
 {
 	const char *text = json_string_value(json_object_get(got, name));
 	return text ? text : "";
+}
+
+/* What failed in the guardian is in its own log, and no host's to know; anything else is. */
+static void told_where_it_belongs(const char *id)
+{
+	int is_own = strcmp(id, "guardian.store") == 0 || strcmp(id, "guardian.log") == 0 ||
+		     strcmp(id, "guardian.keys") == 0;
+	assert_int_equal(*own.text != '\0', is_own);
+	if (is_own && (strncmp(own.text, id, strlen(id)) != 0 || strchr(text_of("text"), '/') ||
+		       strstr(own.text, text_of("text"))))
+		fail_msg("\"%s\" is told as \"%s\"", own.text, text_of("text"));
 }
 
 static int64_t number_of(const char *name)
@@ -154,6 +167,7 @@ static void refused(unsigned want, const char *id, int64_t records)
 	    strcmp(text_of("status"), "refused") != 0 || !*text_of("text") || !*text_of("remedy"))
 		fail_msg("%u %s (%s), wanted %u %s", status, text_of("id"), text_of("text"), want,
 			 id);
+	told_where_it_belongs(id);
 	assert_null(json_object_get(got, "key"));
 	assert_null(json_object_get(got, "token"));
 	assert_int_equal(bed_records(vm), records);
@@ -715,6 +729,7 @@ static void test_a_database_that_cannot_be_written(void **state)
 			if (status == 200)
 				break;
 			refused(503, "guardian.store", records);
+			assert_non_null(strstr(own.text, "/guardian.db: "));
 			assert_int_equal(store_vm_get(g.store, vm, owner_id, &is, NULL), had);
 			assert_memory_equal(&was, &is, sizeof(is));
 			assert_int_equal(store_incoming_get(g.store, vm, bed_id(2), &awaits, NULL),
