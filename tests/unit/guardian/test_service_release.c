@@ -175,10 +175,11 @@ static void ask(const uint8_t *peer, const struct said *s, int64_t now)
 	const struct buf *cert = &certificate[s->certificate];
 	CLEANUP_BUF struct buf b = BUF_INIT(1 << 20);
 	memcpy(request, &s->request, sizeof(s->request));
+	char id[UUID_TEXT_SIZE];
+	uuid_format(vm, id);
 	GOOD(buf_addf(&b, "{\"id\":\"%02x000000-0000-0000-0000-000000000000\"", s->id));
-	GOOD(buf_addf(
-		&b, ",\"vm\":\"" VM_ID "\",\"incoming\":%s,\"version\":%" PRId64 ",\"request\":\"",
-		s->incoming ? "true" : "false", s->version));
+	GOOD(buf_addf(&b, ",\"vm\":\"%s\",\"incoming\":%s,\"version\":%" PRId64 ",\"request\":\"",
+		      id, s->incoming ? "true" : "false", s->version));
 	GOOD(strict_b64_put(&b, request, sizeof(request)));
 	GOOD(buf_addf(&b, "\",\"worker\":\""));
 	GOOD(strict_b64_put(&b, worker, sizeof(worker)));
@@ -265,6 +266,28 @@ static void test_the_owner_reads_the_log(void **state)
 	refused(400, "request.format", 1);
 	read_log(public, mine, VM_ID, "\"from\":1,\"by\":1");
 	refused(400, "request.format", 1);
+}
+
+/* What admins decided is on record under the UUID that is all zero, and so no VM has it. */
+static void test_no_vm_has_the_log_of_admins(void **state)
+{
+	(void)state;
+	static const char NIL[] = "00000000-0000-0000-0000-000000000000";
+	uint8_t mine[STORE_FINGERPRINT_BYTES];
+	GOOD(tls_fingerprint(owner, mine));
+	memset(vm, 0, sizeof(vm));
+	int64_t before = bed_records(vm);
+	assert_true(before > 0);
+	make_protector(guardian_key);
+	struct said s = { .id = 1, .certificate = 1, .request = 5 };
+	ask(PEER[1], &s, NOW);
+	refused(403, "protector.vm", before);
+	s.incoming = 1, s.request = 6;
+	ask(PEER[1], &s, NOW);
+	refused(403, "protector.vm", before);
+	read_log(owner, mine, NIL, "\"from\":1");
+	refused(403, "owner.unknown", before);
+	assert_int_equal(records(), 0);
 }
 
 /* Open what came with the answer to request number REQUEST of host 1, for a start from RESTORE. */
@@ -817,6 +840,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_the_owner_reads_the_log),
+		TEST(test_no_vm_has_the_log_of_admins),
 		TEST(test_a_key_and_its_lease),
 		TEST(test_who_may_ask),
 		TEST(test_a_request_is_made_once),
