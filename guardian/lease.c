@@ -321,7 +321,8 @@ int lease_start(const struct guardian *g, const struct lease_ask *ask, int64_t n
 	return 0;
 }
 
-/* Note that the host of ASK awaits V, which is on record as R, and V if it is known; commits. */
+/* Note that the host of ASK awaits V, which is on record as R, and V, which may never have been
+ * leased: its edition counts from now on, and its owner may read of it; commits. */
 static int await(const struct guardian *g, const struct lease_ask *ask, struct ledger_record *r,
 		 int64_t now, const struct store_vm *v, struct refusal *why)
 {
@@ -332,7 +333,7 @@ static int await(const struct guardian *g, const struct lease_ask *ask, struct l
 	memcpy(i.owner, v->owner, sizeof(i.owner));
 	int rc =
 		refuse_failed(why, "guardian.store", store_incoming_put(g->store, &i, &why->fault));
-	if (rc >= 0 && v->token > 0)
+	if (rc >= 0)
 		rc = refuse_failed(why, "guardian.store", store_vm_put(g->store, v, &why->fault));
 	r->token = i.token;
 	r->version = v->version;

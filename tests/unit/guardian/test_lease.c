@@ -732,6 +732,30 @@ static void test_what_nobody_has_is_taken_too(void **state)
 	log_is(VM, "incoming/0/0/2 release/1/0/1 stop/1/4/1 incoming/0/4/2 handover/2/9/2 ");
 }
 
+/* Of a VM that was never started here its release to where it comes to is remembered too. */
+static void test_the_edition_of_what_is_awaited(void **state)
+{
+	(void)state;
+	struct lease_grant grant;
+	struct store_vm v;
+	struct lease_ask ask = ask_of(2, 0);
+	ask.edition = 5;
+	DONE(lease_incoming(&g, &ask, NOW, &grant, &why));
+	GOOD(store_vm_get(g.store, VM, owner_id, &v, &f));
+	assert_true(v.edition == 5 && v.token == 0 && !v.held);
+	ask.edition = 4;
+	REFUSES("protector.older", lease_incoming(&g, &ask, NOW, &grant, &why));
+	REFUSES("protector.older", lease_start(&g, &ask, NOW, &grant, &why));
+	DONE(take(2, 0, 3, NOW, &why));
+	GOOD(store_vm_get(g.store, VM, owner_id, &v, &f));
+	assert_true(v.edition == 5 && v.held && v.version == 3);
+	ask.version = 3;
+	REFUSES("protector.older", lease_start(&g, &ask, NOW, &grant, &why));
+	ask.edition = 5;
+	DONE(lease_start(&g, &ask, NOW, &grant, &why));
+	log_is(VM, "incoming/0/0/2 handover/1/3/2 release/2/3/2 ");
+}
+
 /* A host awaits one VM with a UUID, the one that it named last. */
 static void test_the_owner_of_what_is_awaited(void **state)
 {
@@ -1078,6 +1102,7 @@ int main(void)
 		TEST(test_two_await_and_one_takes),
 		TEST(test_what_ends_a_lease_ends_what_awaits_it),
 		TEST(test_what_nobody_has_is_taken_too),
+		TEST(test_the_edition_of_what_is_awaited),
 		TEST(test_the_owner_of_what_is_awaited),
 		TEST(test_a_replaced_host_awaits_nothing),
 		TEST(test_versions_do_not_leap),

@@ -268,6 +268,20 @@ static void test_the_owner_reads_the_log(void **state)
 	refused(400, "request.format", 1);
 }
 
+/* A release to where the VM is to come to is one. */
+static void test_the_owner_reads_of_a_vm_that_comes(void **state)
+{
+	(void)state;
+	uint8_t mine[STORE_FINGERPRINT_BYTES];
+	const struct said s = { .id = 1, .certificate = 1, .request = 5, .incoming = 1 };
+	GOOD(tls_fingerprint(owner, mine));
+	ask(PEER[1], &s, NOW);
+	well();
+	read_log(owner, mine, VM_ID, "\"from\":1");
+	well();
+	assert_int_equal(records(), 1);
+}
+
 /* What admins decided is on record under the UUID that is all zero, and so no VM has it. */
 static void test_no_vm_has_the_log_of_admins(void **state)
 {
@@ -840,6 +854,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_the_owner_reads_the_log),
+		TEST(test_the_owner_reads_of_a_vm_that_comes),
 		TEST(test_no_vm_has_the_log_of_admins),
 		TEST(test_a_key_and_its_lease),
 		TEST(test_who_may_ask),
