@@ -64,7 +64,7 @@ static int seal(const struct release_ask *ask, const struct protector *p,
 		struct buf *copy, struct refusal *why)
 {
 	struct release_ask granted = *ask;
-	granted.about.restore = (uint64_t)grant->ticket;
+	granted.about.restore = grant->by_ticket ? keyrelease_restore((uint64_t)grant->ticket) : 0;
 	struct keyrelease r = {
 		.key = *key, .token = grant->token, .expires = grant->expires, .spent = grant->spent
 	};

@@ -461,7 +461,7 @@ static void test_older_state_takes_a_ticket(void **state)
 	REFUSES("ticket.invalid", lease_start(&g, &ask, NOW, &grant, &why));
 	ask.version = 15;
 	DONE(lease_start(&g, &ask, NOW, &grant, &why));
-	assert_int_equal(grant.ticket, 15);
+	assert_true(grant.by_ticket && grant.ticket == 15);
 	/* What was reported before stays spent, and the ticket was good once. */
 	assert_int_equal(grant.spent, 20);
 	int64_t expires;
@@ -484,7 +484,7 @@ static void test_older_saved_state_takes_a_ticket(void **state)
 	struct store_vm v;
 	CLEANUP_BUF struct buf text = BUF_INIT(1024), jws = BUF_INIT(8192), bad = BUF_INIT(8192);
 	DONE(start(1, 0, NOW, &grant, &why));
-	assert_int_equal(grant.ticket, 0);
+	assert_int_equal(grant.by_ticket, 0);
 	DONE(lease_stop(&g, bed_id(1), VM, 1, 20, NOW, &why));
 	GOOD(lease_restore_text(VM, 15, 0, &text));
 	GOOD(sign_make(owner, LEASE_RESTORE_TYP, text.data, text.len, &jws, &f));
@@ -515,14 +515,14 @@ static void test_older_saved_state_takes_a_ticket(void **state)
 	assert_true(v.version == 20 && v.restores == 0 && !v.held);
 	ask.version = 22;
 	DONE(lease_start(&g, &ask, NOW, &grant, &why));
-	assert_true(grant.ticket == 15 && grant.spent == 22);
+	assert_true(grant.by_ticket && grant.ticket == 15 && grant.spent == 22);
 	GOOD(store_vm_get(g.store, VM, owner_id, &v, &f));
 	assert_true(v.version == 22 && v.restores == 1);
 	REFUSES("ticket.invalid", lease_start(&g, &ask, NOW, &grant, &why));
 	/* Without it a start is one as ever. */
 	ask.restore = 0;
 	DONE(lease_start(&g, &ask, NOW, &grant, &why));
-	assert_int_equal(grant.ticket, 0);
+	assert_int_equal(grant.by_ticket, 0);
 	log_is(VM, "release/1/0/1 stop/1/20/1 restore/0/15/1 release/2/22/1 release/3/22/1 ");
 }
 

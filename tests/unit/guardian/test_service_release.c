@@ -572,6 +572,19 @@ static void test_older_state(void **state)
 	s.request = 5;
 	ask(PEER[1], &s, NOW);
 	refused(403, "ticket.invalid", 3);
+	/* For a start from nothing as well: without one no worker may take the release for it. */
+	buf_clear(&said);
+	GOOD(lease_restore_text(vm, 0, 1, &said));
+	sign(LEASE_RESTORE_TYP, &said, &jws);
+	s.ticket = buf_cstr(&jws), s.version = 0, s.request = 6;
+	ask(PEER[1], &s, NOW);
+	well();
+	assert_int_equal(open_key(6, 0, &key), ERR_AUTH);
+	GOOD(open_key(6, KEYRELEASE_FROM_NOTHING, &key));
+	start(1, 7, 5, NOW);
+	well();
+	assert_int_equal(open_key(7, KEYRELEASE_FROM_NOTHING, &key), ERR_AUTH);
+	GOOD(open_key(7, 0, &key));
 }
 
 static void test_older_saved_state(void **state)
