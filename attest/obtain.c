@@ -135,7 +135,7 @@ static int read_release(const struct asking *a, const json_t *answer, struct rel
 	if (rc >= 0)
 		r->about.restore = r->restore ? r->restore
 				   : !q->comes && q->state_version < (uint64_t)spent
-					   ? q->state_version
+					   ? keyrelease_restore(q->state_version)
 					   : 0;
 	if (rc < 0 || !json_object_get(answer, "copy"))
 		return rc;

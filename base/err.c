@@ -40,13 +40,30 @@ enum exit_code err_exit_code(int rc)
 	return EXIT_ENVIRONMENT;
 }
 
+void err_make_printable(char *text, size_t n)
+{
+	unsigned lead = 0, left = 0; /* of the character that we are in */
+	for (size_t i = 0; i < n; i++) {
+		unsigned c = (unsigned char)text[i];
+		if (c >= 0xc0) {
+			lead = c;
+			left = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : 1;
+			continue;
+		}
+		int stray = c >= 0x80 && left == 0, c1 = c >= 0x80 && c < 0xa0 && lead == 0xc2;
+		if (c1)
+			text[i - 1] = '?';
+		if (c < 0x20 || c == 0x7f || stray || c1)
+			text[i] = '?';
+		left = c >= 0x80 && left > 0 ? left - 1 : 0;
+		lead = 0;
+	}
+}
+
 /* A sentence goes to terminals, libvirt's error texts and logs: no byte of it may act there. */
 static void make_printable(char *text)
 {
-	for (char *p = text; *p; p++) {
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
-	}
+	err_make_printable(text, strlen(text));
 }
 
 int fault_set(struct fault *f, int rc, const char *fmt, ...)

@@ -13,6 +13,7 @@
 #define SHIELDVM_BASE_ERR_H
 
 #include <stdarg.h>
+#include <stddef.h>
 
 #define MUST_CHECK			  __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt_index, first_arg) __attribute__((format(printf, fmt_index, first_arg)))
@@ -57,10 +58,14 @@ const char *err_text(int rc);
 /* The exit code that a program gives for RC (< 0). */
 enum exit_code err_exit_code(int rc);
 
+/* Put '?' for every byte of TEXT's N that a terminal may act on: control characters, those of
+ * Unicode from U+0080 to U+009F too, and bytes that continue no character. */
+void err_make_printable(char *text, size_t n);
+
 /*
- * Record RC and a sentence in F, which may be NULL; control characters in it are replaced by '?'.
- * The first sentence wins: a caller higher up that has nothing to add passes the fault on.  Returns
- * RC, so that `return fault_set(f, -errno, ...)` reads well.  errno is left alone.
+ * Record RC and a sentence in F, which may be NULL; what is in it that terminals act on is replaced
+ * by '?'. The first sentence wins: a caller higher up that has nothing to add passes the fault on.
+ * Returns RC, so that `return fault_set(f, -errno, ...)` reads well.  errno is left alone.
  */
 int fault_set(struct fault *f, int rc, const char *fmt, ...) PRINTF_LIKE(3, 4);
 

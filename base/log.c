@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/err.h"
+
 static int log_fd = -1;
 static const char *log_ident = "";
 static enum log_level log_max_level = LOG_LEVEL_INFO;
@@ -57,10 +59,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 	n += (size_t)text;
 	if (n > sizeof(line) - 2)
 		n = sizeof(line) - 2;
-	for (size_t i = 0; i < n; i++) {
-		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
-			line[i] = '?';
-	}
+	err_make_printable(line, n);
 	line[n++] = '\n';
 
 	size_t before = atomic_fetch_add(&log_written, n);

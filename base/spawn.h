@@ -88,7 +88,7 @@ struct spawn_key {
 	uint8_t request[SPAWN_REQUEST_BYTES];
 	uint8_t inner[SPAWN_INNER_BYTES];
 	uint64_t restore; /* the older version that the owner's ticket lets it have, which INNER is
-			   * bound to; 0: none */
+			   * bound to; 0: none, 2^64-1: version 0 */
 	uint32_t certificate_bytes;
 	uint8_t certificate[SPAWN_HEALTH_MAX];
 };

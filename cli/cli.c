@@ -109,10 +109,7 @@ void cli_say_define(const char *path)
 
 void cli_make_printable(char *text)
 {
-	for (char *p = text; *p; p++) {
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
-	}
+	err_make_printable(text, strlen(text));
 }
 
 void key_list_done(struct key_list *list)

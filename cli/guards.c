@@ -134,6 +134,19 @@ void guard_edition(struct protector_facts *facts, const struct guard_list *list)
 	facts->edition = list->n == 0 ? 0 : follows ? next : now;
 }
 
+int guard_say_edition(int64_t before, const struct protector_facts *facts,
+		      const struct guard_list *list)
+{
+	if (list->n == 0 || facts->edition > before)
+		return 0;
+	fprintf(stderr,
+		"Mind: by this machine's clock the former protector is from a time to come, so "
+		"the new one is\nof a lower edition. If the clock is wrong, set it and do this "
+		"again: guardians go on\nreleasing the key by the former one, and then by no lower "
+		"one (protector.older).\n");
+	return 1;
+}
+
 void guard_count(size_t hosts, size_t guardians, char text[static GUARD_COUNT_SIZE])
 {
 	char some_hosts[32] = "", some_guardians[32] = "";

@@ -42,6 +42,10 @@ int guard_offline(const char *text, uint32_t *out, struct fault *f) MUST_CHECK;
  * time in seconds since 1970, so that those made from an older one do not fall behind either, or
  * one more than before.  One that is from a time to come no guardian has gone by, and none will. */
 void guard_edition(struct protector_facts *facts, const struct guard_list *list);
+/* Tell, on stderr, if FACTS, with LIST, are an edition that does not follow BEFORE, and return 1:
+ * if it is this clock that is wrong, the former one is still in force. */
+int guard_say_edition(int64_t before, const struct protector_facts *facts,
+		      const struct guard_list *list);
 
 /* "1 host", "2 guardians", "1 host and 2 guardians". */
 #define GUARD_COUNT_SIZE 64

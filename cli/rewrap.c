@@ -360,5 +360,7 @@ int cmd_key_rewrap(int argc, char **argv, struct fault *f)
 		rc = cli_write_domain(d, r.output, f);
 	if (rc >= 0)
 		say_rewrapped(&r, &hosts, &guards, &facts);
+	if (rc >= 0)
+		guard_say_edition(protector_facts(p)->edition, &facts, &guards);
 	return rc;
 }

@@ -29,6 +29,9 @@ struct keyrelease {
 	int64_t spent;	 /* the vTPM's state versions must be higher from now on */
 };
 
+/* As a `restore`: version 0, which state that is not there has, or that is from before versions. */
+#define KEYRELEASE_FROM_NOTHING UINT64_MAX
+
 /* What it was released for.  All of it belongs to the caller. */
 struct keyrelease_about {
 	const uint8_t *certificate; /* the host's health certificate, DER */
@@ -41,6 +44,12 @@ struct keyrelease_about {
 	 * none.  A copy is for none: it opens again and again, and a ticket is good once. */
 	uint64_t restore;
 };
+
+/* The `restore` of who has a ticket for VERSION. */
+static inline uint64_t keyrelease_restore(uint64_t version)
+{
+	return version ? version : KEYRELEASE_FROM_NOTHING;
+}
 
 /* Append KEYRELEASE_BYTES to OUT: R for the WORKER on the HOST (uncompressed points).  Errors of
  * hpke_seal(); ERR_FORMAT for a negative number in R. */

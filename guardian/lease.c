@@ -199,13 +199,12 @@ static int use_ticket(const struct guardian *g, const struct lease_ask *ask, int
 	return guardian_log(g, &r, why);
 }
 
-/* May the VM start from ask->version, or be restored to ask->restore?  *TICKET is which of them the
- * owner's ticket was for, 0 if it was not needed. */
+/* May the VM start from ask->version, or be restored to ask->restore?  OUT is told which of them
+ * the owner's ticket was for, if it was needed. */
 static int check_version(const struct guardian *g, const struct lease_ask *ask,
 			 const struct healthcert *cert, int64_t now, struct store_vm *v,
-			 int64_t *ticket, struct refusal *why)
+			 struct lease_grant *out, struct refusal *why)
 {
-	*ticket = 0;
 	if (ask->version < 0)
 		return refuse(why, "request.format", ERR_FORMAT, "versions begin at 0");
 	if (ask->restore < 0 ||
@@ -222,8 +221,9 @@ static int check_version(const struct guardian *g, const struct lease_ask *ask,
 	int rc = older ? 0 : note_version(v, ask->version, why);
 	if (rc < 0 || (!older && !ask->restore))
 		return rc;
-	*ticket = older ? ask->version : ask->restore;
-	return use_ticket(g, ask, *ticket, cert, now, v, why);
+	out->by_ticket = 1;
+	out->ticket = older ? ask->version : ask->restore;
+	return use_ticket(g, ask, out->ticket, cert, now, v, why);
 }
 
 /* The lease of V goes to HOST, who TOOK the one with that token over or starts the VM (-1), with R
@@ -291,7 +291,7 @@ int lease_start(const struct guardian *g, const struct lease_ask *ask, int64_t n
 {
 	struct store_vm v;
 	struct healthcert cert;
-	int64_t ticket;
+	struct lease_grant given = { .by_ticket = 0 };
 	int rc = open_certificate(g, ask, now, &cert, why);
 	if (rc < 0)
 		return rc;
@@ -306,22 +306,23 @@ int lease_start(const struct guardian *g, const struct lease_ask *ask, int64_t n
 	if (rc >= 0)
 		rc = check_free(ask, &v, now, why);
 	if (rc >= 0)
-		rc = check_version(g, ask, &cert, now, &v, &ticket, why);
+		rc = check_version(g, ask, &cert, now, &v, &given, why);
 	if (rc < 0)
 		return rc;
 	struct ledger_record r = record_of(ask, &v, &cert, LEDGER_RELEASE, now);
 	rc = lend(g, ask->host, -1, &r, now, &v, why);
 	if (rc < 0)
 		return rc;
-	*out = (struct lease_grant){ .token = v.token,
-				     .expires = v.expires,
-				     .spent = v.version,
-				     .ticket = ticket,
-				     .health = cert };
+	given.token = v.token;
+	given.expires = v.expires;
+	given.spent = v.version;
+	given.health = cert;
+	*out = given;
 	return 0;
 }
 
-/* Note that the host of ASK awaits V, which is on record as R, and V if it is known; commits. */
+/* Note that the host of ASK awaits V, which is on record as R, and V, which may never have been
+ * leased: its edition counts from now on, and its owner may read of it; commits. */
 static int await(const struct guardian *g, const struct lease_ask *ask, struct ledger_record *r,
 		 int64_t now, const struct store_vm *v, struct refusal *why)
 {
@@ -332,7 +333,7 @@ static int await(const struct guardian *g, const struct lease_ask *ask, struct l
 	memcpy(i.owner, v->owner, sizeof(i.owner));
 	int rc =
 		refuse_failed(why, "guardian.store", store_incoming_put(g->store, &i, &why->fault));
-	if (rc >= 0 && v->token > 0)
+	if (rc >= 0)
 		rc = refuse_failed(why, "guardian.store", store_vm_put(g->store, v, &why->fault));
 	r->token = i.token;
 	r->version = v->version;

@@ -65,7 +65,8 @@ struct lease_ask {
 struct lease_grant {
 	int64_t token, expires;
 	int64_t spent;		  /* the instance's state versions must be higher */
-	int64_t ticket;		  /* the older one that the owner's ticket lets it have; 0: none */
+	int by_ticket;		  /* 1: the owner's was used up, */
+	int64_t ticket;		  /* for this older version, which may be 0 */
 	struct healthcert health; /* what the certificate says: the keys to encrypt to */
 };
 

@@ -17,6 +17,11 @@ static int open_protector(const struct ecdh *ecdh, const struct keyrelease_about
 			why, rc == ERR_AUTH ? "protector.signature" : "protector.invalid", rc);
 	if (memcmp(protector_facts(p)->vm, about->vm, sizeof(about->vm)) != 0)
 		return refuse(why, "protector.vm", ERR_VM, "the protector is another VM's");
+	/* Its release log is the admins' (guardian/ledger.h): none is written to, or read, as a
+	 * VM's. */
+	static const uint8_t NO_VM[UUID_BYTES] = { 0 };
+	if (memcmp(about->vm, NO_VM, sizeof(NO_VM)) == 0)
+		return refuse(why, "protector.vm", ERR_VM, "no VM has a UUID that is all zero");
 	size_t i = 0;
 	while (i < protector_n_recipients(p) &&
 	       strcmp(protector_recipient(p, i), ecdh->thumbprint) != 0)
@@ -59,7 +64,7 @@ static int seal(const struct release_ask *ask, const struct protector *p,
 		struct buf *copy, struct refusal *why)
 {
 	struct release_ask granted = *ask;
-	granted.about.restore = (uint64_t)grant->ticket;
+	granted.about.restore = grant->by_ticket ? keyrelease_restore((uint64_t)grant->ticket) : 0;
 	struct keyrelease r = {
 		.key = *key, .token = grant->token, .expires = grant->expires, .spent = grant->spent
 	};

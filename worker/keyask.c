@@ -65,7 +65,8 @@ int keyask(struct order *order, const struct protector *protector, uint64_t stat
 		return rc;
 	/* Of what comes from another host, the guardian knows by that one. */
 	uint64_t oldest = (uint64_t)release.spent;
-	if (!order->comes && state_version < oldest && answer.restore != state_version)
+	if (!order->comes && state_version < oldest &&
+	    answer.restore != keyrelease_restore(state_version))
 		return fault_set(
 			f, ERR_POLICY,
 			"vtpm.older: the vTPM's state is of version %llu, and the guardian "
@@ -82,6 +83,6 @@ int keyask(struct order *order, const struct protector *protector, uint64_t stat
 	out->token = release.token;
 	out->spent = release.spent;
 	out->oldest = oldest;
-	out->ticket = answer.restore;
+	out->ticket = answer.restore == KEYRELEASE_FROM_NOTHING ? 0 : answer.restore;
 	return 0;
 }

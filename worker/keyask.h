@@ -23,6 +23,13 @@ struct keyask {
 	 * what is of version TICKET, by the owner's word; 0: there is none. */
 	uint64_t oldest, ticket;
 };
+
+/* 1 if state of VERSION is what a key was asked for, with a state file of version ASKED, and may be
+ * had: a ticket is for that very one, and nothing between it and OLDEST is. */
+static inline int keyask_takes(uint64_t asked, uint64_t oldest, uint64_t version)
+{
+	return version == asked || version >= oldest;
+}
 void keyask_done(struct keyask *k);
 #define CLEANUP_KEYASK CLEANUP(keyask_done)
 

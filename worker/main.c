@@ -287,7 +287,8 @@ static int open_vtpm(struct order *order, struct places *places, const struct vm
 		return rc;
 	places->state = -1;
 	/* Only now is it known that the head told the truth, and of this very file. */
-	if (store_version(w->store) < w->lease.asked)
+	if (!order->comes &&
+	    !keyask_takes(w->lease.asked, w->lease.oldest, store_version(w->store)))
 		return fault_set(f, ERR_POLICY,
 				 "vtpm.older: the vTPM's state was replaced by an older one while "
 				 "the guardian was asked");

@@ -170,12 +170,17 @@ asks alpha 1 'vm.version' protector 6
 ticket alpha owner 6 1
 asks alpha 0 'spent 7 ticket 6 ' protector 6
 used alpha
+# Version 0 is that of state that is not there: it takes one as well, and has it said to the worker.
+asks alpha 1 'vm.version' protector 0
+ticket alpha owner 0 2
+asks alpha 0 'spent 7 ticket 18446744073709551615 ' protector 0
+used alpha
 # One that is not the owner's, or not older, does no harm.
-ticket alpha admin 4 2
+ticket alpha admin 4 3
 asks alpha 0 'spent 7 ticket 0 ' protector 7
-ticket alpha owner 7 2
+ticket alpha owner 7 3
 asks alpha 0 'spent 7 ticket 0 ' protector 7
-ticket alpha owner 9 2
+ticket alpha owner 9 3
 asks alpha 0 'spent 7 ticket 0 ' protector 7
 used alpha
 ends

@@ -39,6 +39,22 @@ static void test_the_first_sentence_wins_and_is_printable(void **state)
 	assert_int_equal(fault_set(NULL, -EIO, "nobody asks"), -EIO);
 }
 
+/* The control characters of ISO 8859 and Unicode: terminals act on them too. */
+static void test_c1_is_not_printed(void **state)
+{
+	(void)state;
+	struct fault f = { 0 };
+	fault_set(&f, -EIO,
+		  "a\xc2\x9b[31m \xc2\x80 \xc2\x9f \x9b"
+		  "b");
+	assert_string_equal(f.text, "a??[31m ?? ?? ?b");
+	f = (struct fault){ 0 };
+	fault_set(&f, -EIO, "\xc2\xa0 \xc3\x9c \xe2\x82\x9b \xf0\x9f\x9b\x80 \xc2");
+	assert_string_equal(f.text, "\xc2\xa0 \xc3\x9c \xe2\x82\x9b \xf0\x9f\x9b\x80 \xc2");
+	fault_wrap(&f, -EIO, "\xc2\x9b");
+	assert_true(strncmp(f.text, "??: ", 4) == 0);
+}
+
 static void test_wrapping_keeps_the_inner_sentence_and_its_bound(void **state)
 {
 	(void)state;
@@ -59,6 +75,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_error_has_a_name_and_an_exit_code),
 		cmocka_unit_test(test_the_first_sentence_wins_and_is_printable),
+		cmocka_unit_test(test_c1_is_not_printed),
 		cmocka_unit_test(test_wrapping_keeps_the_inner_sentence_and_its_bound),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

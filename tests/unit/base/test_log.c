@@ -16,7 +16,7 @@ static void test_lines_are_bounded_and_printable(void **state)
 	big[sizeof(big) - 1] = '\0';
 
 	log_open(fd, "test", LOG_LEVEL_INFO);
-	log_info("one\ntwo");
+	log_info("one\ntwo\xc2\x9bthree");
 	log_debug("not at this level");
 	log_error("%s", big);
 	ssize_t n = pread(fd, out, sizeof(out) - 1, 0);
@@ -25,7 +25,7 @@ static void test_lines_are_bounded_and_printable(void **state)
 	char *first_end = strchr(out, '\n');
 	assert_non_null(first_end);
 	assert_non_null(strstr(out, " info test["));
-	assert_non_null(strstr(out, "one?two\n"));
+	assert_non_null(strstr(out, "one?two??three\n"));
 	assert_null(strstr(out, "not at this level"));
 	assert_int_equal(strlen(first_end + 1), LOG_LINE_MAX - 1);
 	close(fd);

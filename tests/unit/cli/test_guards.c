@@ -52,6 +52,26 @@ static void test_each_follows_the_one_before(void **state)
 	assert_int_equal(after(PROTECTOR_EDITION_MAX, NOW, 1), NOW);
 }
 
+/* 1 if it is told of the edition that follows LAST, at time NOW with N guardians. */
+static int is_told(int64_t last, size_t n)
+{
+	struct protector_facts facts = { .edition = after(last, NOW, n) };
+	struct guard_list list = { .n = n };
+	return guard_say_edition(last, &facts, &list);
+}
+
+/* A clock that was put back too far to know better: the owner's change is not in force. */
+static void test_one_that_does_not_follow_is_told(void **state)
+{
+	(void)state;
+	assert_int_equal(is_told(NOW + PROTECTOR_EDITION_AHEAD, 1), 1);
+	assert_int_equal(is_told(PROTECTOR_EDITION_MAX, 2), 1);
+	assert_int_equal(is_told(NOW + PROTECTOR_EDITION_AHEAD - 1, 1), 0);
+	assert_int_equal(is_told(NOW, 1), 0);
+	assert_int_equal(is_told(0, 1), 0);
+	assert_int_equal(is_told(PROTECTOR_EDITION_MAX, 0), 0);
+}
+
 static void test_without_a_guardian_there_are_none(void **state)
 {
 	(void)state;
@@ -63,6 +83,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_follows_the_one_before),
+		cmocka_unit_test(test_one_that_does_not_follow_is_told),
 		cmocka_unit_test(test_without_a_guardian_there_are_none),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

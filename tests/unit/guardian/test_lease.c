@@ -461,7 +461,7 @@ static void test_older_state_takes_a_ticket(void **state)
 	REFUSES("ticket.invalid", lease_start(&g, &ask, NOW, &grant, &why));
 	ask.version = 15;
 	DONE(lease_start(&g, &ask, NOW, &grant, &why));
-	assert_int_equal(grant.ticket, 15);
+	assert_true(grant.by_ticket && grant.ticket == 15);
 	/* What was reported before stays spent, and the ticket was good once. */
 	assert_int_equal(grant.spent, 20);
 	int64_t expires;
@@ -484,7 +484,7 @@ static void test_older_saved_state_takes_a_ticket(void **state)
 	struct store_vm v;
 	CLEANUP_BUF struct buf text = BUF_INIT(1024), jws = BUF_INIT(8192), bad = BUF_INIT(8192);
 	DONE(start(1, 0, NOW, &grant, &why));
-	assert_int_equal(grant.ticket, 0);
+	assert_int_equal(grant.by_ticket, 0);
 	DONE(lease_stop(&g, bed_id(1), VM, 1, 20, NOW, &why));
 	GOOD(lease_restore_text(VM, 15, 0, &text));
 	GOOD(sign_make(owner, LEASE_RESTORE_TYP, text.data, text.len, &jws, &f));
@@ -515,14 +515,14 @@ static void test_older_saved_state_takes_a_ticket(void **state)
 	assert_true(v.version == 20 && v.restores == 0 && !v.held);
 	ask.version = 22;
 	DONE(lease_start(&g, &ask, NOW, &grant, &why));
-	assert_true(grant.ticket == 15 && grant.spent == 22);
+	assert_true(grant.by_ticket && grant.ticket == 15 && grant.spent == 22);
 	GOOD(store_vm_get(g.store, VM, owner_id, &v, &f));
 	assert_true(v.version == 22 && v.restores == 1);
 	REFUSES("ticket.invalid", lease_start(&g, &ask, NOW, &grant, &why));
 	/* Without it a start is one as ever. */
 	ask.restore = 0;
 	DONE(lease_start(&g, &ask, NOW, &grant, &why));
-	assert_int_equal(grant.ticket, 0);
+	assert_int_equal(grant.by_ticket, 0);
 	log_is(VM, "release/1/0/1 stop/1/20/1 restore/0/15/1 release/2/22/1 release/3/22/1 ");
 }
 
@@ -730,6 +730,30 @@ static void test_what_nobody_has_is_taken_too(void **state)
 	assert_int_equal(taken, 2);
 	REFUSES("lease.held", start(1, 9, NOW, &grant, &why));
 	log_is(VM, "incoming/0/0/2 release/1/0/1 stop/1/4/1 incoming/0/4/2 handover/2/9/2 ");
+}
+
+/* Of a VM that was never started here its release to where it comes to is remembered too. */
+static void test_the_edition_of_what_is_awaited(void **state)
+{
+	(void)state;
+	struct lease_grant grant;
+	struct store_vm v;
+	struct lease_ask ask = ask_of(2, 0);
+	ask.edition = 5;
+	DONE(lease_incoming(&g, &ask, NOW, &grant, &why));
+	GOOD(store_vm_get(g.store, VM, owner_id, &v, &f));
+	assert_true(v.edition == 5 && v.token == 0 && !v.held);
+	ask.edition = 4;
+	REFUSES("protector.older", lease_incoming(&g, &ask, NOW, &grant, &why));
+	REFUSES("protector.older", lease_start(&g, &ask, NOW, &grant, &why));
+	DONE(take(2, 0, 3, NOW, &why));
+	GOOD(store_vm_get(g.store, VM, owner_id, &v, &f));
+	assert_true(v.edition == 5 && v.held && v.version == 3);
+	ask.version = 3;
+	REFUSES("protector.older", lease_start(&g, &ask, NOW, &grant, &why));
+	ask.edition = 5;
+	DONE(lease_start(&g, &ask, NOW, &grant, &why));
+	log_is(VM, "incoming/0/0/2 handover/1/3/2 release/2/3/2 ");
 }
 
 /* A host awaits one VM with a UUID, the one that it named last. */
@@ -1078,6 +1102,7 @@ int main(void)
 		TEST(test_two_await_and_one_takes),
 		TEST(test_what_ends_a_lease_ends_what_awaits_it),
 		TEST(test_what_nobody_has_is_taken_too),
+		TEST(test_the_edition_of_what_is_awaited),
 		TEST(test_the_owner_of_what_is_awaited),
 		TEST(test_a_replaced_host_awaits_nothing),
 		TEST(test_versions_do_not_leap),

@@ -189,10 +189,11 @@ static void ask(const uint8_t *peer, const struct said *s, int64_t now)
 	const struct buf *cert = &certificate[s->certificate];
 	CLEANUP_BUF struct buf b = BUF_INIT(1 << 20);
 	memcpy(request, &s->request, sizeof(s->request));
+	char id[UUID_TEXT_SIZE];
+	uuid_format(vm, id);
 	GOOD(buf_addf(&b, "{\"id\":\"%02x000000-0000-0000-0000-000000000000\"", s->id));
-	GOOD(buf_addf(
-		&b, ",\"vm\":\"" VM_ID "\",\"incoming\":%s,\"version\":%" PRId64 ",\"request\":\"",
-		s->incoming ? "true" : "false", s->version));
+	GOOD(buf_addf(&b, ",\"vm\":\"%s\",\"incoming\":%s,\"version\":%" PRId64 ",\"request\":\"",
+		      id, s->incoming ? "true" : "false", s->version));
 	GOOD(strict_b64_put(&b, request, sizeof(request)));
 	GOOD(buf_addf(&b, "\",\"worker\":\""));
 	GOOD(strict_b64_put(&b, worker, sizeof(worker)));
@@ -279,6 +280,42 @@ static void test_the_owner_reads_the_log(void **state)
 	refused(400, "request.format", 1);
 	read_log(public, mine, VM_ID, "\"from\":1,\"by\":1");
 	refused(400, "request.format", 1);
+}
+
+/* A release to where the VM is to come to is one. */
+static void test_the_owner_reads_of_a_vm_that_comes(void **state)
+{
+	(void)state;
+	uint8_t mine[STORE_FINGERPRINT_BYTES];
+	const struct said s = { .id = 1, .certificate = 1, .request = 5, .incoming = 1 };
+	GOOD(tls_fingerprint(owner, mine));
+	ask(PEER[1], &s, NOW);
+	well();
+	read_log(owner, mine, VM_ID, "\"from\":1");
+	well();
+	assert_int_equal(records(), 1);
+}
+
+/* What admins decided is on record under the UUID that is all zero, and so no VM has it. */
+static void test_no_vm_has_the_log_of_admins(void **state)
+{
+	(void)state;
+	static const char NIL[] = "00000000-0000-0000-0000-000000000000";
+	uint8_t mine[STORE_FINGERPRINT_BYTES];
+	GOOD(tls_fingerprint(owner, mine));
+	memset(vm, 0, sizeof(vm));
+	int64_t before = bed_records(vm);
+	assert_true(before > 0);
+	make_protector(guardian_key);
+	struct said s = { .id = 1, .certificate = 1, .request = 5 };
+	ask(PEER[1], &s, NOW);
+	refused(403, "protector.vm", before);
+	s.incoming = 1, s.request = 6;
+	ask(PEER[1], &s, NOW);
+	refused(403, "protector.vm", before);
+	read_log(owner, mine, NIL, "\"from\":1");
+	refused(403, "owner.unknown", before);
+	assert_int_equal(records(), 0);
 }
 
 /* Open what came with the answer to request number REQUEST of host 1, for a start from RESTORE. */
@@ -549,6 +586,19 @@ static void test_older_state(void **state)
 	s.request = 5;
 	ask(PEER[1], &s, NOW);
 	refused(403, "ticket.invalid", 3);
+	/* For a start from nothing as well: without one no worker may take the release for it. */
+	buf_clear(&said);
+	GOOD(lease_restore_text(vm, 0, 1, &said));
+	sign(LEASE_RESTORE_TYP, &said, &jws);
+	s.ticket = buf_cstr(&jws), s.version = 0, s.request = 6;
+	ask(PEER[1], &s, NOW);
+	well();
+	assert_int_equal(open_key(6, 0, &key), ERR_AUTH);
+	GOOD(open_key(6, KEYRELEASE_FROM_NOTHING, &key));
+	start(1, 7, 5, NOW);
+	well();
+	assert_int_equal(open_key(7, KEYRELEASE_FROM_NOTHING, &key), ERR_AUTH);
+	GOOD(open_key(7, 0, &key));
 }
 
 static void test_older_saved_state(void **state)
@@ -832,6 +882,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_the_owner_reads_the_log),
+		TEST(test_the_owner_reads_of_a_vm_that_comes),
+		TEST(test_no_vm_has_the_log_of_admins),
 		TEST(test_a_key_and_its_lease),
 		TEST(test_who_may_ask),
 		TEST(test_a_request_is_made_once),

@@ -20,12 +20,14 @@ static struct buf text[2];
 static struct protector *protector;
 static struct vm_key vm_key;
 static struct content_key content[2];
+static uint64_t here = 1234; /* version of the state */
 
 enum lie {
 	NONE,
 	/* These are none. */
 	TICKET,
 	TICKET_FOR_FILE,
+	TICKET_FOR_NOTHING,
 	COMES,
 	/* These are. */
 	OTHER_VM,
@@ -83,7 +85,7 @@ static _Noreturn void play_hook(int sock, enum lie lie)
 				    .certificate_bytes = sizeof(CERTIFICATE) };
 	CLEANUP_JWK struct jwk *other = NULL;
 	if (recv(sock, &ask, sizeof(ask), 0) != sizeof(ask) || ask.magic != SPAWN_MAGIC ||
-	    ask.kind != SPAWN_ASK_KEY || ask.ask.state_version != 1234 || lie == GONE)
+	    ask.kind != SPAWN_ASK_KEY || ask.ask.state_version != here || lie == GONE)
 		give_up();
 	struct keyrelease_about about = { .certificate = CERTIFICATE,
 					  .certificate_bytes = sizeof(CERTIFICATE),
@@ -97,6 +99,8 @@ static _Noreturn void play_hook(int sock, enum lie lie)
 		answer.restore = about.restore = 3;
 	if (lie == TICKET_FOR_FILE)
 		answer.restore = about.restore = 1234;
+	if (lie == TICKET_FOR_NOTHING)
+		answer.restore = about.restore = KEYRELEASE_FROM_NOTHING;
 	if (lie == OTHER_VM)
 		about.vm[15] ^= 1;
 	if (lie == OTHER_PROTECTOR) {
@@ -152,7 +156,7 @@ static int ask(enum lie lie, struct keyask *out, struct fault *f)
 	}
 	fd_close(&ends[1]);
 	int before = dup(0);
-	int rc = keyask(&order, protector, 1234, out, f);
+	int rc = keyask(&order, protector, here, out, f);
 	int after = dup(0);
 	assert_int_equal(after, before + 1);
 	fd_close(&before);
@@ -183,6 +187,38 @@ static void test_older(void **state)
 	assert_true(r.spent == 1235 && r.oldest == 1235 && r.ticket == 1234);
 	assert_int_equal(ask(COMES, &r, NULL), 0);
 	assert_true(r.spent == 1235 && r.oldest == 1235 && r.ticket == 0);
+}
+
+/* Without state, or with one from before versions, as with any that is older. */
+static void test_nothing_is_older(void **state)
+{
+	struct keyask r = { .token = 77 };
+	struct fault f = { 0 };
+	(void)state;
+	here = 0;
+	assert_int_equal(ask(NONE, &r, &f), ERR_POLICY);
+	assert_non_null(strstr(f.text, "vtpm.older: "));
+	assert_int_equal(ask(TICKET, &r, &f), ERR_POLICY);
+	assert_true(r.token == 77 && r.key.bytes[0] == 0);
+	assert_int_equal(ask(TICKET_FOR_NOTHING, &r, NULL), 0);
+	assert_true(r.spent == 7 && r.oldest == 7 && r.ticket == 0);
+	here = 6;
+	r.token = 77;
+	assert_int_equal(ask(TICKET_FOR_NOTHING, &r, &f), ERR_POLICY);
+	assert_int_equal(r.token, 77);
+	here = 1234;
+}
+
+/* What is put in the place of the state after the key was asked for. */
+static void test_replaced_meanwhile(void **state)
+{
+	(void)state;
+	assert_true(keyask_takes(9, 9, 9) && keyask_takes(9, 9, 10) && !keyask_takes(9, 9, 8));
+	assert_true(!keyask_takes(9, 9, 0) && keyask_takes(0, 0, 0) && keyask_takes(0, 0, 5));
+	/* By a ticket for version 3, and for none. */
+	assert_true(keyask_takes(3, 9, 3) && keyask_takes(3, 9, 9));
+	assert_true(!keyask_takes(3, 9, 4) && !keyask_takes(3, 9, 8) && !keyask_takes(3, 9, 2));
+	assert_true(keyask_takes(0, 9, 0) && keyask_takes(0, 9, 9) && !keyask_takes(0, 9, 8));
 }
 
 static void test_lies(void **state)
@@ -262,6 +298,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_key),
 		cmocka_unit_test(test_older),
+		cmocka_unit_test(test_nothing_is_older),
+		cmocka_unit_test(test_replaced_meanwhile),
 		cmocka_unit_test(test_lies),
 	};
 	return cmocka_run_group_tests(tests, make, done);
