@@ -39,6 +39,7 @@ static const struct {
 	{ "owner.certificate", "Use the private half of the owner key that is named." },
 	{ "owner.unknown",
 	  "Look at the UUID, and whether this is the key that signed the protector." },
+	{ "owner.several", "Name the owner whose VM is meant: shieldvm guardian log --whose." },
 	{ "admin.unknown", "Use the client certificate of one of the guardian's admins." },
 	{ "admin.role", "Reviewers look and do not decide: ask an admin." },
 	{ "admin.compare", "Look at the host again: it is not what was compared." },

@@ -25,7 +25,7 @@
 #define HEAD_SECONDS 900 /* between the guardian's clock and ours */
 
 struct options {
-	const char *guardian, *admin, *owner, *log_key, *head, *vm;
+	const char *guardian, *admin, *owner, *log_key, *head, *vm, *whose;
 	int json;
 };
 
@@ -70,15 +70,17 @@ static int add_page(const json_t *answer, struct log *l, size_t *n, struct fault
 	return rc < 0 ? fault_set(f, rc, "the log's head: %s", err_text(rc)) : 0;
 }
 
-/* One page of it, as an admin; or as the VM's owner, who is nobody else to the guardian. */
-static int fetch_page(struct remote *r, int as_owner, const char *vm, int64_t from, json_t **answer,
-		      struct fault *f)
+/* One page of it, as an admin, for whom WHOSE is its owner's thumbprint or "" while that is not
+ * known; or as the VM's owner, who is nobody else to the guardian. */
+static int fetch_page(struct remote *r, int as_owner, const char *vm, const char *whose,
+		      int64_t from, json_t **answer, struct fault *f)
 {
 	char path[128];
 	CLEANUP_BUF struct buf text = BUF_INIT(JWK_FILE_MAX);
 	json_t *key = NULL;
 	if (!as_owner) {
-		snprintf(path, sizeof(path), "/v1/log?vm=%s&from=%" PRId64, vm, from);
+		snprintf(path, sizeof(path), "/v1/log?vm=%s%s%s&from=%" PRId64, vm,
+			 *whose ? "&owner=" : "", whose, from);
 		return remote_get(r, path, answer, NULL, f);
 	}
 	int rc = jwk_public_text(r->key, &text);
@@ -93,14 +95,15 @@ static int fetch_page(struct remote *r, int as_owner, const char *vm, int64_t fr
 }
 
 /* All of it, in pages that the guardian cuts. */
-static int fetch(struct remote *r, int as_owner, const char *vm, struct log *l,
+static int fetch(struct remote *r, int as_owner, const char *vm, const char *whose, struct log *l,
 		 const struct jwk *key, struct ledger_head *head, struct fault *f)
 {
 	int64_t have = 0;
 	size_t n = 0;
 	do {
 		CLEANUP_JSON json_t *answer = NULL;
-		int rc = fetch_page(r, as_owner, vm, have + 1, &answer, f);
+		int rc = fetch_page(r, as_owner, vm, have ? head->owner : whose, have + 1, &answer,
+				    f);
 		if (rc >= 0)
 			rc = add_page(answer, l, &n, f);
 		if (rc >= 0)
@@ -156,11 +159,11 @@ static int make_folders(char *path, struct fault *f)
 
 /*
  * Where the reader keeps the head of this log if he names no file: in his own state folder (XDG
- * Base Directory Specification), by log key and VM.  Whoever looks twice sees that the guardian was
- * set back in between.
+ * Base Directory Specification), by log key, VM and owner.  Whoever looks twice sees that the
+ * guardian was set back in between.
  */
-static int own_head(const struct jwk *key, const char *vm, char path[static PATH_MAX],
-		    struct fault *f)
+static int own_head(const struct jwk *key, const char *vm, const char *owner,
+		    char path[static PATH_MAX], struct fault *f)
 {
 	char thumbprint[JWK_THUMBPRINT_SIZE];
 	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
@@ -172,8 +175,8 @@ static int own_head(const struct jwk *key, const char *vm, char path[static PATH
 		return fault_set(f, ERR_USAGE,
 				 "there is no home to keep the log's head in: name a file with "
 				 "--head");
-	int n = snprintf(path, PATH_MAX, "%s%s/shieldvm/guardian-log/%s/%s", own ? state : home,
-			 own ? "" : "/.local/state", thumbprint, vm);
+	int n = snprintf(path, PATH_MAX, "%s%s/shieldvm/guardian-log/%s/%s%s%s", own ? state : home,
+			 own ? "" : "/.local/state", thumbprint, vm, *owner ? "-" : "", owner);
 	if (n >= PATH_MAX)
 		return fault_set(f, -ENAMETOOLONG, "the home folder's path is too long");
 	return make_folders(path, f);
@@ -210,33 +213,38 @@ static int check_time(const struct ledger_head *head, struct fault *f)
 			 old < 0 ? -old : old, old < 0 ? "from now" : "ago");
 }
 
-/* HEAD is of the VM that was asked for: the guardian signs every VM's log. */
-static int check_vm(const struct ledger_head *head, const char *vm, struct fault *f)
+/* HEAD is of the VM that was asked for, and of its owner if he was named: the guardian signs every
+ * VM's log. */
+static int check_vm(const struct ledger_head *head, const char *vm, const char *whose,
+		    struct fault *f)
 {
 	char of[UUID_TEXT_SIZE];
 	uuid_format(head->vm, of);
-	return strcmp(of, vm) == 0
-		       ? 0
-		       : fault_set(f, ERR_AUTH, "it is the log of %s and not of %s", of, vm);
+	if (strcmp(of, vm) != 0)
+		return fault_set(f, ERR_AUTH, "it is the log of %s and not of %s", of, vm);
+	if (*whose && strcmp(head->owner, whose) != 0)
+		return fault_set(f, ERR_AUTH, "it is of the VM of owner %s and not of %s",
+				 *head->owner ? head->owner : "nobody", whose);
+	return 0;
 }
 
-static int show(const struct options *o, struct remote *r, const char *vm, const struct jwk *key,
-		struct fault *f)
+static int show(const struct options *o, struct remote *r, const char *vm, const char *whose,
+		const struct jwk *key, struct fault *f)
 {
 	struct log l CLEANUP(log_done) = { BUF_INIT(LINES_MAX), BUF_INIT(SIGN_TEXT_MAX + 1) };
 	struct ledger_head head = { 0 }, before = { 0 };
 	int known = 0;
 	char own[PATH_MAX];
 	const char *kept = o->head ? o->head : own;
-	int rc = o->head ? 0 : own_head(key, vm, own, f);
+	int rc = fetch(r, o->owner != NULL, vm, whose, &l, key, &head, f);
 	if (rc >= 0)
-		rc = read_known(kept, key, &before, &known, f);
-	if (rc >= 0)
-		rc = fetch(r, o->owner != NULL, vm, &l, key, &head, f);
-	if (rc >= 0)
-		rc = check_vm(&head, vm, f);
+		rc = check_vm(&head, vm, whose, f);
 	if (rc >= 0)
 		rc = check_time(&head, f);
+	if (rc >= 0 && !o->head)
+		rc = own_head(key, vm, head.owner, own, f);
+	if (rc >= 0)
+		rc = read_known(kept, key, &before, &known, f);
 	/* Twice: what was seen counts only if all of it is good. */
 	if (rc >= 0)
 		rc = ledger_verify(key, (const char *)l.lines.data, l.lines.len, &head,
@@ -252,8 +260,8 @@ static int show(const struct options *o, struct remote *r, const char *vm, const
 		rc = fd_write_file(AT_FDCWD, kept, l.head.data, l.head.len, 0644, 1, f);
 	if (rc < 0)
 		return fault_set(f, rc, "the log: %s", err_text(rc));
-	fprintf(stderr, "%" PRId64 " record%s, chained and signed", head.seq,
-		head.seq == 1 ? "" : "s");
+	fprintf(stderr, "%" PRId64 " record%s%s%s, chained and signed", head.seq,
+		head.seq == 1 ? "" : "s", *head.owner ? " of the VM of owner " : "", head.owner);
 	if (known)
 		fprintf(stderr, "; they go on from the %" PRId64 " of last time.\n", before.seq);
 	else
@@ -274,6 +282,7 @@ static int read_options(int argc, char **argv, struct options *o, struct fault *
 		{ "log-key", required_argument, NULL, 'l' },
 		{ "head", required_argument, NULL, 'e' },
 		{ "vm", required_argument, NULL, 'v' },
+		{ "whose", required_argument, NULL, 'w' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, OPTIONS_HELP },
 		{ 0 },
@@ -287,6 +296,7 @@ static int read_options(int argc, char **argv, struct options *o, struct fault *
 				    : c == 'l' ? &o->log_key
 				    : c == 'e' ? &o->head
 				    : c == 'v' ? &o->vm
+				    : c == 'w' ? &o->whose
 					       : NULL;
 		if (text)
 			*text = optarg;
@@ -297,6 +307,9 @@ static int read_options(int argc, char **argv, struct options *o, struct fault *
 		return fault_set(f, ERR_USAGE, "guardian log: either --admin or --owner");
 	if (rc >= 0 && o->owner && !o->vm)
 		return fault_set(f, ERR_USAGE, "guardian log: an owner's is a VM's: give --vm");
+	if (rc >= 0 && o->whose && (o->owner || !o->vm))
+		return fault_set(f, ERR_USAGE,
+				 "guardian log: --whose goes with --admin, and says whose --vm");
 	if (rc >= 0 && (!o->guardian || !(o->admin || o->owner) || !o->log_key))
 		return fault_set(f, ERR_USAGE, "guardian log: %s is missing (see --help)",
 				 !o->guardian		   ? "--guardian"
@@ -310,16 +323,20 @@ int cmd_guardian_log(int argc, char **argv, struct fault *f)
 	struct options o = { 0 };
 	struct remote r CLEANUP_REMOTE = { 0 };
 	CLEANUP_JWK struct jwk *key = NULL;
-	uint8_t vm[UUID_BYTES] = { 0 };
-	char uuid[UUID_TEXT_SIZE];
+	uint8_t vm[UUID_BYTES] = { 0 }, digest[STORE_HASH_BYTES];
+	char uuid[UUID_TEXT_SIZE], whose[JWK_THUMBPRINT_SIZE] = "";
 	int rc = read_options(argc, argv, &o, f);
 	if (rc != 0)
 		return rc;
 	if (o.vm && uuid_parse(o.vm, vm) < 0)
 		return fault_set(f, ERR_USAGE, "--vm %s: not a UUID", o.vm);
+	if (o.whose && strict_b64(o.whose, strlen(o.whose), digest, sizeof(digest)) < 0)
+		return fault_set(f, ERR_USAGE, "--whose %s: not a key's thumbprint", o.whose);
 	uuid_format(vm, uuid);
 	rc = jwk_read_file(o.log_key, 0, &key, f);
 	if (rc >= 0)
 		rc = remote_open(o.guardian, o.owner ? o.owner : o.admin, "guardian log", &r, f);
-	return rc < 0 ? rc : show(&o, &r, uuid, key, f);
+	if (rc >= 0 && o.owner)
+		rc = jwk_thumbprint(r.key, whose);
+	return rc < 0 ? rc : show(&o, &r, uuid, o.whose ? o.whose : whose, key, f);
 }

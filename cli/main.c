@@ -181,8 +181,8 @@ static const struct command {
 	  "                      ticket --takeback, PUB his public key; a reviewer may bring it\n"
 	  "  --guardian URL, --admin KEY  as for guardian host\n" },
 	{ "guardian", "log", cmd_guardian_log,
-	  "usage: shieldvm guardian log [--vm UUID] [--json] [--head FILE] --log-key PUB\n"
-	  "                             --guardian URL --admin KEY\n"
+	  "usage: shieldvm guardian log [--vm UUID [--whose OWNER]] [--json] [--head FILE]\n"
+	  "                             --log-key PUB --guardian URL --admin KEY\n"
 	  "       shieldvm guardian log --vm UUID [--json] [--head FILE] --log-key PUB\n"
 	  "                             --guardian URL --owner KEY\n"
 	  "\n"

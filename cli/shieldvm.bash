@@ -59,7 +59,7 @@ _shieldvm() {
 			guardian/baseline) words='--kind --bank --json --policy --help' ;;
 			guardian/admin | guardian/host) words='--guardian --admin --json --help' ;;
 			guardian/lease) words='--guardian --admin --help' ;;
-			guardian/log) words='--guardian --admin --owner --log-key --head --vm --json --help' ;;
+			guardian/log) words='--guardian --admin --owner --log-key --head --vm --whose --json --help' ;;
 			guardian/policy) words='--json --policy --guardian --admin --at-once -o --help' ;;
 			audit/verify) words='--json --log --head --anchor --host-key --help' ;;
 			audit/*) words='--vm --since --json --log --help' ;;

@@ -63,8 +63,10 @@ static int put_head(const struct ledger_head *h, struct buf *out)
 {
 	char vm[UUID_TEXT_SIZE];
 	uuid_format(h->vm, vm);
-	int rc = buf_addf(out, "{\"v\":%d,\"vm\":\"%s\",\"seq\":%" PRId64 ",\"time\":%" PRId64,
-			  LEDGER_VERSION, vm, h->seq, h->time);
+	int rc = buf_addf(out,
+			  "{\"v\":%d,\"vm\":\"%s\",\"owner\":\"%s\",\"seq\":%" PRId64
+			  ",\"time\":%" PRId64,
+			  LEDGER_VERSION, vm, h->owner, h->seq, h->time);
 	if (rc >= 0)
 		rc = put_bytes(out, "hash", h->hash, sizeof(h->hash));
 	return rc < 0 ? rc : buf_add(out, "}", 1);
@@ -232,7 +234,7 @@ int ledger_append(struct store *s, const struct jwk *key, struct ledger_record *
 	CLEANUP_BUF struct buf statement = BUF_INIT(STORE_STATEMENT_MAX);
 	int rc = check_record(r, f);
 	if (rc >= 0)
-		rc = store_log_head(s, r->vm, &head, f);
+		rc = store_log_head(s, r->vm, r->owner, &head, f);
 	if (rc < 0)
 		return store_fail(s, rc);
 	r->seq = head.seq + 1;
@@ -241,19 +243,24 @@ int ledger_append(struct store *s, const struct jwk *key, struct ledger_record *
 	if (rc < 0)
 		return store_fail(s, rc);
 	head.seq = r->seq;
-	return store_log_append(s, r->vm, &head, (const char *)statement.data, statement.len, f);
+	return store_log_append(s, r->vm, r->owner, &head, (const char *)statement.data,
+				statement.len, f);
 }
 
 int ledger_head_sign(struct store *s, const struct jwk *key, const uint8_t vm[static UUID_BYTES],
-		     int64_t now, struct buf *out, struct fault *f)
+		     const char *owner, int64_t now, struct buf *out, struct fault *f)
 {
 	struct store_log_head last;
 	CLEANUP_BUF struct buf payload = BUF_INIT(PAYLOAD_MAX);
 	struct ledger_head h = { .time = now };
-	int rc = store_log_head(s, vm, &last, f);
+	int rc = check_owner(owner);
+	if (rc < 0)
+		return fault_set(f, rc, "the log of whom?");
+	rc = store_log_head(s, vm, owner, &last, f);
 	if (rc < 0)
 		return rc;
 	memcpy(h.vm, vm, sizeof(h.vm));
+	memcpy(h.owner, owner, strlen(owner) + 1);
 	h.seq = last.seq;
 	memcpy(h.hash, last.hash, sizeof(h.hash));
 	rc = put_head(&h, &payload);
@@ -272,10 +279,12 @@ static int read_head(const struct buf *payload, struct ledger_head *h, struct fa
 		rc = check_version(j, WHAT, f);
 	if (rc < 0)
 		return rc;
-	if (get_uuid(j, "vm", h->vm) < 0 || get_number(j, "seq", &h->seq) < 0 ||
-	    get_number(j, "time", &h->time) < 0 ||
+	const char *owner = strict_text(j, "owner");
+	if (get_uuid(j, "vm", h->vm) < 0 || check_owner(owner) < 0 ||
+	    get_number(j, "seq", &h->seq) < 0 || get_number(j, "time", &h->time) < 0 ||
 	    get_bytes(j, "hash", h->hash, sizeof(h->hash)) < 0)
 		return fault_set(f, ERR_FORMAT, "%s lacks a member, or has a wrong one", WHAT);
+	memcpy(h->owner, owner, strlen(owner) + 1);
 	rc = put_head(h, &made);
 	return rc < 0 ? fault_set(f, rc, "%s", err_text(rc))
 		      : check_spelling(payload, &made, WHAT, f);
@@ -300,6 +309,8 @@ static int check_next(const struct ledger_head *c, const struct ledger_record *r
 {
 	if (memcmp(r->vm, c->vm, sizeof(c->vm)) != 0)
 		return fault_set(f, ERR_AUTH, "a record of another VM");
+	if (strcmp(r->owner, c->owner) != 0)
+		return fault_set(f, ERR_AUTH, "a record of another owner's VM");
 	if (r->seq != c->seq + 1)
 		return fault_set(f, ERR_AUTH,
 				 "record %" PRId64 " where %" PRId64
@@ -348,6 +359,8 @@ static int check_heads(const struct ledger_head *head, const struct ledger_head 
 		return 0;
 	if (memcmp(head->vm, known->vm, sizeof(head->vm)) != 0)
 		return fault_set(f, ERR_AUTH, "the head known from last time is another VM's");
+	if (strcmp(head->owner, known->owner) != 0)
+		return fault_set(f, ERR_AUTH, "the head known from last time is another owner's");
 	if (head->seq < known->seq)
 		return fault_set(f, ERR_AUTH,
 				 "the guardian's log ends with record %" PRId64
@@ -363,6 +376,7 @@ int ledger_verify(const struct jwk *key, const char *lines, size_t n,
 	struct ledger_head c = { 0 };
 	int rc = check_heads(head, known, f);
 	memcpy(c.vm, head->vm, sizeof(c.vm));
+	memcpy(c.owner, head->owner, sizeof(c.owner));
 	for (size_t at = 0, line = 1; rc >= 0 && at < n; line++) {
 		struct ledger_record r;
 		const char *end = memchr(lines + at, '\n', n - at);

@@ -10,9 +10,9 @@
  * signed head, and that the guardian's database was set back shows against the head that the owner
  * got last time.
  *
- * A UUID is nobody's: records of different owners under one UUID stand in one chain, each with its
- * owner.  What admins decide about the guardian itself (hosts, policies, other admins) stands in
- * the same way under the VM whose UUID is all zero.
+ * A UUID is nobody's: each owner of a VM with it has a chain of his own.  What admins decide about
+ * the guardian itself (hosts, policies, other admins) stands in the same way under the VM whose
+ * UUID is all zero, which has no owner.
  *
  * Guardians over one database share one log key.  May be used by: guardian/, cli/ (verifies).
  */
@@ -81,21 +81,22 @@ int ledger_append(struct store *s, const struct jwk *key, struct ledger_record *
 /* Where a VM's records end. */
 struct ledger_head {
 	uint8_t vm[UUID_BYTES];
+	char owner[STORE_OWNER_SIZE];
 	int64_t seq; /* 0: none, and HASH is zero */
 	uint8_t hash[STORE_HASH_BYTES];
 	int64_t time; /* when it was signed */
 };
-/* Append VM's head as a compact JWS to OUT.  Errors as ledger_append(). */
+/* Append the head of OWNER's VM as a compact JWS to OUT.  Errors as ledger_append(). */
 int ledger_head_sign(struct store *s, const struct jwk *key, const uint8_t vm[static UUID_BYTES],
-		     int64_t now, struct buf *out, struct fault *f) MUST_CHECK;
+		     const char *owner, int64_t now, struct buf *out, struct fault *f) MUST_CHECK;
 /* Read and verify one.  Errors of sign_open(). */
 int ledger_head_open(const struct jwk *key, const char *text, size_t n, struct ledger_head *out,
 		     struct fault *f) MUST_CHECK;
 
 /*
- * Read STATEMENT, which must be the record after C (zero but for VM at the beginning), and move C
- * on. C's time is the record's.  ERR_AUTH (another key, another VM, not the next), ERR_FORMAT; C is
- * then unchanged.
+ * Read STATEMENT, which must be the record after C (zero but for VM and owner at the beginning),
+ * and move C on.  C's time is the record's.  ERR_AUTH (another key, another VM or owner, not the
+ * next), ERR_FORMAT; C is then unchanged.
  */
 int ledger_next(struct ledger_head *c, const struct jwk *key, const char *statement, size_t n,
 		struct ledger_record *out, struct fault *f) MUST_CHECK;

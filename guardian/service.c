@@ -37,10 +37,11 @@ static const struct {
 	const char *prefix;
 	unsigned status;
 } STATUSES[] = {
-	{ "guardian.", 503 },	 { "request.path", 404 }, { "request.method", 405 },
-	{ "request.size", 413 }, { "request.used", 409 }, { "request.rate", 429 },
-	{ "request.", 400 },	 { "challenge.", 409 },	  { "lease.", 409 },
-	{ "host.taken", 409 },	 { "host.changed", 409 }, { "admin.compare", 409 },
+	{ "guardian.", 503 },	  { "request.path", 404 }, { "request.method", 405 },
+	{ "request.size", 413 },  { "request.used", 409 }, { "request.rate", 429 },
+	{ "request.", 400 },	  { "challenge.", 409 },   { "lease.", 409 },
+	{ "host.taken", 409 },	  { "host.changed", 409 }, { "owner.several", 409 },
+	{ "admin.compare", 409 },
 };
 
 static unsigned status_of(const char *id)

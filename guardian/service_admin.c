@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What admins ask. */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "guardian/admin.h"
 #include "guardian/policy.h"
 #include "guardian/service_form.h"
+
+#define OWNERS_TOLD 8 /* of one UUID, in a sentence */
 
 static int list_host(const struct store_host *h, void *arg)
 {
@@ -142,39 +146,80 @@ static int list_record(int64_t seq, const char *statement, size_t n, void *arg)
 	return json_array_append_new(arg, json_stringn(statement, n)) < 0 ? -ENOMEM : 0;
 }
 
-/* "vm=UUID", and "&from=N" if it is wanted: from 1, without leading zeros. */
-static int read_log_query(struct call *c, uint8_t vm[static UUID_BYTES], int64_t *from)
+/* Take NAME=VALUE, of at most N - 1 characters and all of them in CHARS, from what *AT begins with.
+ */
+static int take_word(const char **at, const char *name, const char *chars, char *value, size_t n)
 {
-	char id[UUID_TEXT_SIZE] = "";
-	const char *at = strchr(c->q->path, '?');
-	int ok = at && strncmp(at, "?vm=", 4) == 0 && strlen(at + 4) >= UUID_TEXT_SIZE - 1;
-	*from = 1;
-	if (ok) {
-		memcpy(id, at + 4, UUID_TEXT_SIZE - 1);
-		at += 4 + UUID_TEXT_SIZE - 1;
-		ok = service_uuid(id, vm) >= 0;
-	}
-	if (ok && *at) {
-		size_t digits = strspn(at + (strncmp(at, "&from=", 6) == 0 ? 6 : 0), "0123456789");
-		ok = strncmp(at, "&from=", 6) == 0 && digits > 0 && digits <= 18 && at[6] != '0' &&
-		     at[6 + digits] == 0;
-		*from = ok ? strtoll(at + 6, NULL, 10) : 1;
-	}
-	return ok ? 0
-		  : refuse(&c->why, "request.format", ERR_FORMAT,
-			   "the query is not vm=UUID, or vm=UUID&from=NUMBER");
+	size_t skip = strlen(name);
+	if (strncmp(*at, name, skip) != 0)
+		return 0;
+	size_t len = strspn(*at + skip, chars);
+	if (len == 0 || len >= n)
+		return 0;
+	memcpy(value, *at + skip, len);
+	value[len] = 0;
+	*at += skip + len;
+	return 1;
 }
 
-int call_answer_log(struct call *c, const uint8_t vm[static UUID_BYTES], int64_t from)
+#define DIGITS "0123456789"
+#define LOWER  "abcdefghijklmnopqrstuvwxyz"
+#define UPPER  "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+/* "vm=UUID", then "&owner=THUMBPRINT" and "&from=N" if they are wanted: from 1, without leading
+ * zeros. */
+static int read_log_query(struct call *c, uint8_t vm[static UUID_BYTES],
+			  char owner[static STORE_OWNER_SIZE], int64_t *from)
+{
+	char id[UUID_TEXT_SIZE], number[19];
+	const char *at = strchr(c->q->path, '?');
+	owner[0] = 0;
+	*from = 1;
+	int ok = at && take_word(&at, "?vm=", DIGITS "abcdef-", id, sizeof(id)) &&
+		 service_uuid(id, vm) >= 0;
+	if (ok && take_word(&at, "&owner=", DIGITS LOWER UPPER "-_", owner, STORE_OWNER_SIZE))
+		ok = strlen(owner) == STORE_OWNER_SIZE - 1;
+	if (ok && take_word(&at, "&from=", DIGITS, number, sizeof(number))) {
+		ok = number[0] != '0';
+		*from = strtoll(number, NULL, 10);
+	}
+	return ok && !*at ? 0
+			  : refuse(&c->why, "request.format", ERR_FORMAT,
+				   "the query is not vm=UUID, owner=THUMBPRINT if it is wanted, "
+				   "and from=NUMBER likewise");
+}
+
+/* The one owner of whose VM there are records; nobody if there are none. */
+static int find_owner(struct call *c, const uint8_t vm[static UUID_BYTES],
+		      char owner[static STORE_OWNER_SIZE])
+{
+	char all[OWNERS_TOLD][STORE_OWNER_SIZE], told[OWNERS_TOLD * (STORE_OWNER_SIZE + 1)] = "";
+	size_t n;
+	int rc = store_log_owners(c->g->store, vm, OWNERS_TOLD, all, &n, &c->why.fault);
+	if (rc < 0)
+		return refuse_failed(&c->why, "guardian.store", rc);
+	if (n == 1)
+		memcpy(owner, all[0], STORE_OWNER_SIZE);
+	if (n <= 1)
+		return 0;
+	for (size_t i = 0, at = 0; i < n; i++, at = strlen(told))
+		snprintf(told + at, sizeof(told) - at, "%s%s", i ? ", " : "", all[i]);
+	return refuse(&c->why, "owner.several", ERR_STATE,
+		      "VMs of several owners have this UUID, each with a log of its own: %s%s",
+		      told, n == OWNERS_TOLD ? ", and perhaps others" : "");
+}
+
+int call_answer_log(struct call *c, const uint8_t vm[static UUID_BYTES], const char *owner,
+		    int64_t from)
 {
 	CLEANUP_BUF struct buf head = BUF_INIT(SIGN_TEXT_MAX);
 	CLEANUP_JSON json_t *list = json_array();
-	int rc = store_log_each(c->g->store, vm, from, SERVICE_LOG_RECORDS, list_record, list,
-				&c->why.fault);
+	int rc = store_log_each(c->g->store, vm, owner, from, SERVICE_LOG_RECORDS, list_record,
+				list, &c->why.fault);
 	if (rc < 0)
 		return refuse_failed(&c->why, "guardian.store", rc);
 	/* Behind the records: what it says is at least as much. */
-	rc = ledger_head_sign(c->g->store, c->g->log_key, vm, c->now, &head, &c->why.fault);
+	rc = ledger_head_sign(c->g->store, c->g->log_key, vm, owner, c->now, &head, &c->why.fault);
 	if (rc < 0)
 		return refuse_failed(&c->why, "guardian.log", rc);
 	return call_answer(c, json_pack("{s:O,s:o}", "records", list, "head",
@@ -184,9 +229,12 @@ int call_answer_log(struct call *c, const uint8_t vm[static UUID_BYTES], int64_t
 int service_log(struct call *c)
 {
 	uint8_t vm[UUID_BYTES];
+	char owner[STORE_OWNER_SIZE];
 	int64_t from;
-	int rc = read_log_query(c, vm, &from);
-	return rc < 0 ? rc : call_answer_log(c, vm, from);
+	int rc = read_log_query(c, vm, owner, &from);
+	if (rc >= 0 && !owner[0])
+		rc = find_owner(c, vm, owner);
+	return rc < 0 ? rc : call_answer_log(c, vm, owner, from);
 }
 
 static int list_admin(const struct store_admin *a, void *arg)

@@ -60,7 +60,8 @@ json_t *service_id(const uint8_t id[static UUID_BYTES]);
 json_t *service_findings(const struct findings *f);
 
 /* VM's log, from its record FROM on, is what C is answered; who may see it was decided. */
-int call_answer_log(struct call *c, const uint8_t vm[static UUID_BYTES], int64_t from) MUST_CHECK;
+int call_answer_log(struct call *c, const uint8_t vm[static UUID_BYTES], const char *owner,
+		    int64_t from) MUST_CHECK;
 
 /* REPLY (taken; NULL when memory is out) is what C is answered. */
 int call_answer(struct call *c, json_t *reply) MUST_CHECK;

@@ -202,10 +202,11 @@ int service_takeback(struct call *c)
 }
 
 /* Who asks has KEY, and KEY's is a VM with the UUID VM that was released here. */
-static int check_owner(struct call *c, const struct jwk *key, const uint8_t vm[static UUID_BYTES])
+/* KEY is of who asks, and of the owner of a VM that was released; its thumbprint. */
+static int check_owner(struct call *c, const struct jwk *key, const uint8_t vm[static UUID_BYTES],
+		       char owner[static JWK_THUMBPRINT_SIZE])
 {
 	uint8_t print[TLS_FINGERPRINT_BYTES];
-	char owner[JWK_THUMBPRINT_SIZE];
 	struct store_vm row;
 	int rc = tls_fingerprint(key, print);
 	if (rc >= 0)
@@ -226,6 +227,7 @@ int service_owner_log(struct call *c)
 {
 	uint8_t vm[UUID_BYTES];
 	int64_t from;
+	char thumbprint[JWK_THUMBPRINT_SIZE];
 	CLEANUP_JWK struct jwk *owner = NULL;
 	int rc = CALL_MEMBERS(c, "vm", "owner_key", "from");
 	if (rc >= 0)
@@ -237,6 +239,6 @@ int service_owner_log(struct call *c)
 	if (rc >= 0 && from < 1)
 		return refuse(&c->why, "request.format", ERR_FORMAT, "records begin at 1");
 	if (rc >= 0)
-		rc = check_owner(c, owner, vm);
-	return rc < 0 ? rc : call_answer_log(c, vm, from);
+		rc = check_owner(c, owner, vm, thumbprint);
+	return rc < 0 ? rc : call_answer_log(c, vm, thumbprint, from);
 }

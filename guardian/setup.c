@@ -203,7 +203,7 @@ static int check_log(struct setup *s, const char *where, struct fault *f)
 {
 	static const uint8_t GUARDIAN[UUID_BYTES];
 	struct fault why = { 0 };
-	int rc = store_log_each(s->g.store, GUARDIAN, 1, 1, is_ours, s->log_key, &why);
+	int rc = store_log_each(s->g.store, GUARDIAN, "", 1, 1, is_ours, s->log_key, &why);
 	if (rc == ERR_AUTH)
 		return fault_set(f, rc,
 				 "%s is a guardian's with other keys: bring that one's here "

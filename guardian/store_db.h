@@ -13,7 +13,7 @@
 
 #include "guardian/store.h"
 
-#define STORE_SCHEMA_VERSION 1
+#define STORE_SCHEMA_VERSION 2
 
 enum store_sql {
 	SQL_NONCE_ADD,
@@ -57,6 +57,7 @@ enum store_sql {
 	SQL_LOG_HEAD,
 	SQL_LOG_ADD,
 	SQL_LOG_EACH,
+	SQL_LOG_OWNERS,
 	SQL_COUNT
 };
 
@@ -154,7 +155,6 @@ int db_get_integer(const struct db_value *v, int64_t *out) MUST_CHECK;
 int db_get_u32(const struct db_value *v, uint32_t *out) MUST_CHECK;
 int db_get_bytes(const struct db_value *v, uint8_t *out, size_t n) MUST_CHECK;
 int db_get_text(const struct db_value *v, char *out, size_t size) MUST_CHECK;
-/* Append a text or blob; a NULL is empty. */
-int db_get_buf(const struct db_value *v, struct buf *out) MUST_CHECK;
+int db_get_buf(const struct db_value *v, struct buf *out) MUST_CHECK; /* appends; a NULL is empty */
 
 #endif

@@ -287,7 +287,9 @@ static int check_version(struct postgres *p, struct fault *f)
 			"knows %d): update this one",
 			p->url, (long long)version, STORE_SCHEMA_VERSION);
 	if (version != STORE_SCHEMA_VERSION)
-		return fault_set(f, ERR_FORMAT, "%s: no database of a guardian has version %lld",
+		return fault_set(f, ERR_FORMAT,
+				 "%s: its tables have version %lld, which no release has used: "
+				 "make it anew (shieldvm-guardian init)",
 				 p->url, (long long)version);
 	rc = one_integer(p, STORE_POSTGRES_RULES, ANSWER_MS, &rules, f);
 	if (rc >= 0 && rules != STORE_POSTGRES_N_RULES)

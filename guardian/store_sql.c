@@ -125,15 +125,19 @@ const struct store_sql_row STORE_SQL[SQL_COUNT] = {
 	[SQL_INCOMING_DROP] = { "DELETE FROM incoming WHERE vm = $1 AND host = $2", 1, 2 },
 	[SQL_INCOMING_VOID] = { "DELETE FROM incoming WHERE vm = $1 AND owner = $2", 1, 2 },
 	[SQL_INCOMING_PRUNE] = { "DELETE FROM incoming WHERE expires <= $1", 1, 1 },
-	[SQL_LOG_HEAD] = { "SELECT seq, hash FROM release_log WHERE vm = $1 ORDER BY seq DESC "
-			   "LIMIT 1",
-			   0, 1 },
-	[SQL_LOG_ADD] = { "INSERT INTO release_log (vm, seq, hash, statement) VALUES "
-			  "($1, $2, $3, $4)",
-			  1, 4 },
-	[SQL_LOG_EACH] = { "SELECT seq, statement FROM release_log WHERE vm = $1 AND seq >= $2 "
-			   "ORDER BY seq LIMIT $3",
-			   0, 3 },
+	[SQL_LOG_HEAD] = { "SELECT seq, hash FROM release_log WHERE vm = $1 AND owner = $2 "
+			   "ORDER BY seq DESC LIMIT 1",
+			   0, 2 },
+	[SQL_LOG_ADD] = { "INSERT INTO release_log (vm, owner, seq, hash, statement) VALUES "
+			  "($1, $2, $3, $4, $5)",
+			  1, 5 },
+	[SQL_LOG_EACH] = { "SELECT seq, statement FROM release_log WHERE vm = $1 AND owner = $2 "
+			   "AND seq >= $3 ORDER BY seq LIMIT $4",
+			   0, 4 },
+	[SQL_LOG_OWNERS] = { "SELECT owner FROM release_log WHERE vm = $1 AND seq = 1 ORDER BY "
+			     "owner "
+			     "LIMIT $2",
+			     0, 2 },
 };
 
 const char STORE_SCHEMA_SQLITE[] =
@@ -262,18 +266,20 @@ const char STORE_SCHEMA_SQLITE[] =
 
 	"CREATE TABLE release_log ("
 	" vm BLOB NOT NULL CHECK (length(vm) = 16),"
+	" owner TEXT NOT NULL CHECK (length(owner) IN (0, 43)),"
 	" seq INTEGER NOT NULL CHECK (seq > 0),"
 	" hash BLOB NOT NULL CHECK (length(hash) = 32),"
 	" statement TEXT NOT NULL,"
-	" PRIMARY KEY (vm, seq)) STRICT, WITHOUT ROWID;"
+	" PRIMARY KEY (vm, owner, seq)) STRICT, WITHOUT ROWID;"
 	"CREATE TRIGGER release_log_next BEFORE INSERT ON release_log"
-	" WHEN NEW.seq <> (SELECT COALESCE(MAX(seq), 0) + 1 FROM release_log WHERE vm = NEW.vm)"
+	" WHEN NEW.seq <> (SELECT COALESCE(MAX(seq), 0) + 1 FROM release_log WHERE vm = NEW.vm"
+	" AND owner = NEW.owner)"
 	" BEGIN SELECT RAISE(ABORT, 'the release log has no gaps'); END;"
 	"CREATE TRIGGER release_log_fixed BEFORE UPDATE ON release_log"
 	" BEGIN SELECT RAISE(ABORT, 'the release log is never changed'); END;"
 	"CREATE TRIGGER release_log_kept BEFORE DELETE ON release_log"
 	" BEGIN SELECT RAISE(ABORT, 'the release log is never cut'); END;"
 
-	"INSERT INTO guardian (one, version, floor, forgotten) VALUES (1, 1, 0, 0);";
+	"INSERT INTO guardian (one, version, floor, forgotten) VALUES (1, 2, 0, 0);";
 
-_Static_assert(STORE_SCHEMA_VERSION == 1, "the version that the last line writes");
+_Static_assert(STORE_SCHEMA_VERSION == 2, "the version that the last line writes");

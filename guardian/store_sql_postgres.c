@@ -31,7 +31,8 @@ const char STORE_SCHEMA_POSTGRES[] =
 	" MESSAGE = 'policy generations have no gaps'; END IF; RETURN NEW; END $$;"
 	"CREATE FUNCTION release_log_next() RETURNS trigger LANGUAGE plpgsql "
 	"SET search_path = pg_catalog, shieldvm_guardian, pg_temp AS $$ BEGIN"
-	" IF NEW.seq <> (SELECT COALESCE(MAX(seq), 0) + 1 FROM release_log WHERE vm = NEW.vm) THEN"
+	" IF NEW.seq <> (SELECT COALESCE(MAX(seq), 0) + 1 FROM release_log WHERE vm = NEW.vm"
+	" AND owner = NEW.owner) THEN"
 	" RAISE EXCEPTION USING ERRCODE = 'check_violation',"
 	" MESSAGE = 'the release log has no gaps'; END IF; RETURN NEW; END $$;"
 
@@ -159,10 +160,11 @@ const char STORE_SCHEMA_POSTGRES[] =
 
 	"CREATE TABLE release_log ("
 	" vm bytea NOT NULL CHECK (length(vm) = 16),"
+	" owner text NOT NULL CHECK (length(owner) IN (0, 43)),"
 	" seq bigint NOT NULL CHECK (seq > 0),"
 	" hash bytea NOT NULL CHECK (length(hash) = 32),"
 	" statement text NOT NULL,"
-	" PRIMARY KEY (vm, seq));"
+	" PRIMARY KEY (vm, owner, seq));"
 	"CREATE TRIGGER release_log_next BEFORE INSERT ON release_log"
 	" FOR EACH ROW EXECUTE FUNCTION release_log_next();"
 	REFUSE("release_log_fixed", "UPDATE ON release_log", "", "the release log is never changed")
@@ -170,9 +172,9 @@ const char STORE_SCHEMA_POSTGRES[] =
 	NEVER_EMPTIED("release_log")
 	/* clang-format on */
 
-	"INSERT INTO guardian (one, version, floor, forgotten) VALUES (1, 1, 0, 0);";
+	"INSERT INTO guardian (one, version, floor, forgotten) VALUES (1, 2, 0, 0);";
 
-_Static_assert(STORE_SCHEMA_VERSION == 1, "the version that the last line writes");
+_Static_assert(STORE_SCHEMA_VERSION == 2, "the version that the last line writes");
 
 const char STORE_POSTGRES_RULES[] =
 	"SELECT COUNT(*) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
@@ -207,7 +209,7 @@ const char *const STORE_POSTGRES_CHECKS[] = {
 	NO_HOST("certificates", "host"),
 	NO_HOST("vms", "holder"),
 	NO_HOST("incoming", "host"),
-	"SELECT COUNT(*) FROM (SELECT FROM shieldvm_guardian.release_log GROUP BY vm "
+	"SELECT COUNT(*) FROM (SELECT FROM shieldvm_guardian.release_log GROUP BY vm, owner "
 	"HAVING MIN(seq) <> 1 OR MAX(seq) <> COUNT(*)) gaps",
 	NULL,
 };

@@ -206,7 +206,9 @@ static int check_version(struct sqlite *q, struct fault *f)
 			"knows %d): update this one",
 			q->path, (long long)version, STORE_SCHEMA_VERSION);
 	if (version != STORE_SCHEMA_VERSION)
-		return fault_set(f, ERR_FORMAT, "%s: no database of a guardian has version %lld",
+		return fault_set(f, ERR_FORMAT,
+				 "%s: its tables have version %lld, which no release has used: "
+				 "make it anew (shieldvm-guardian init)",
 				 q->path, (long long)version);
 	return 0;
 }

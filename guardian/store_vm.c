@@ -187,18 +187,19 @@ static int take_head(const struct db_value *row, size_t n, void *arg, struct fau
 	return 0;
 }
 
-int store_log_head(struct store *s, const uint8_t vm[static UUID_BYTES], struct store_log_head *out,
-		   struct fault *f)
+int store_log_head(struct store *s, const uint8_t vm[static UUID_BYTES], const char *owner,
+		   struct store_log_head *out, struct fault *f)
 {
 	struct store_log_head h = { 0 };
-	int rc = STORE_RUN(s, SQL_LOG_HEAD, take_head, &h, f, db_blob(vm, UUID_BYTES));
+	int rc = STORE_RUN(s, SQL_LOG_HEAD, take_head, &h, f, db_blob(vm, UUID_BYTES),
+			   db_text(owner));
 	if (rc < 0)
 		return rc;
 	*out = h;
 	return 0;
 }
 
-int store_log_append(struct store *s, const uint8_t vm[static UUID_BYTES],
+int store_log_append(struct store *s, const uint8_t vm[static UUID_BYTES], const char *owner,
 		     const struct store_log_head *head, const char *statement, size_t n,
 		     struct fault *f)
 {
@@ -206,7 +207,7 @@ int store_log_append(struct store *s, const uint8_t vm[static UUID_BYTES],
 		return store_fail(s,
 				  fault_set(f, ERR_LIMIT, "a log record has at most %d characters",
 					    STORE_STATEMENT_MAX));
-	int rc = STORE_RUN(s, SQL_LOG_ADD, NULL, NULL, f, db_blob(vm, UUID_BYTES),
+	int rc = STORE_RUN(s, SQL_LOG_ADD, NULL, NULL, f, db_blob(vm, UUID_BYTES), db_text(owner),
 			   db_integer(head->seq), db_blob(head->hash, sizeof(head->hash)),
 			   db_text_n(statement, n));
 	return rc < 0 ? rc : 0;
@@ -226,11 +227,35 @@ static int take_record(const struct db_value *row, size_t n, void *arg, struct f
 	return e->fn(seq, row[1].data, row[1].n, e->arg);
 }
 
-int store_log_each(struct store *s, const uint8_t vm[static UUID_BYTES], int64_t from,
-		   int64_t limit, store_log_each_fn *fn, void *arg, struct fault *f)
+int store_log_each(struct store *s, const uint8_t vm[static UUID_BYTES], const char *owner,
+		   int64_t from, int64_t limit, store_log_each_fn *fn, void *arg, struct fault *f)
 {
 	struct log_each e = { fn, arg };
 	int rc = STORE_RUN(s, SQL_LOG_EACH, take_record, &e, f, db_blob(vm, UUID_BYTES),
-			   db_integer(from), db_integer(limit));
+			   db_text(owner), db_integer(from), db_integer(limit));
+	return rc < 0 ? rc : 0;
+}
+
+struct log_owners {
+	char (*at)[STORE_OWNER_SIZE];
+	size_t n, limit;
+};
+
+static int take_owner(const struct db_value *row, size_t n, void *arg, struct fault *f)
+{
+	struct log_owners *o = arg;
+	if (n != 1 || o->n == o->limit || db_get_text(&row[0], o->at[o->n], STORE_OWNER_SIZE) < 0)
+		return fault_set(f, ERR_FORMAT, "the database holds a malformed log record");
+	o->n++;
+	return 0;
+}
+
+int store_log_owners(struct store *s, const uint8_t vm[static UUID_BYTES], size_t limit,
+		     char (*out)[STORE_OWNER_SIZE], size_t *n, struct fault *f)
+{
+	struct log_owners o = { .at = out, .limit = limit };
+	int rc = STORE_RUN(s, SQL_LOG_OWNERS, take_owner, &o, f, db_blob(vm, UUID_BYTES),
+			   db_integer((int64_t)limit));
+	*n = rc < 0 ? 0 : o.n;
 	return rc < 0 ? rc : 0;
 }

@@ -93,23 +93,28 @@ int store_incoming_void(struct store *s, const uint8_t vm[static UUID_BYTES], co
 			struct fault *f) MUST_CHECK;
 
 /*
- * The release log: per VM, numbered from 1 without gaps, never changed (the database itself refuses
- * it).  A record's statement is signed and names the hash of the one before it
- * (guardian/ledger.h).
+ * The release log: per VM and owner (a thumbprint; "" in the guardian's own), numbered from 1
+ * without gaps, never changed (the database itself refuses it).  A record's statement is signed and
+ * names the hash of the one before it (guardian/ledger.h).
  */
 struct store_log_head {
 	int64_t seq; /* 0: no record yet */
 	uint8_t hash[STORE_HASH_BYTES];
 };
-int store_log_head(struct store *s, const uint8_t vm[static UUID_BYTES], struct store_log_head *out,
-		   struct fault *f) MUST_CHECK;
+int store_log_head(struct store *s, const uint8_t vm[static UUID_BYTES], const char *owner,
+		   struct store_log_head *out, struct fault *f) MUST_CHECK;
 /* ERR_STATE if HEAD's seq is not the next; ERR_LIMIT over STORE_STATEMENT_MAX. */
-int store_log_append(struct store *s, const uint8_t vm[static UUID_BYTES],
+int store_log_append(struct store *s, const uint8_t vm[static UUID_BYTES], const char *owner,
 		     const struct store_log_head *head, const char *statement, size_t n,
 		     struct fault *f) MUST_CHECK;
 /* Call FN for up to LIMIT records from FROM on; a value < 0 ends it and is returned. */
 typedef int store_log_each_fn(int64_t seq, const char *statement, size_t n, void *arg);
-int store_log_each(struct store *s, const uint8_t vm[static UUID_BYTES], int64_t from,
-		   int64_t limit, store_log_each_fn *fn, void *arg, struct fault *f) MUST_CHECK;
+int store_log_each(struct store *s, const uint8_t vm[static UUID_BYTES], const char *owner,
+		   int64_t from, int64_t limit, store_log_each_fn *fn, void *arg,
+		   struct fault *f) MUST_CHECK;
+/* Up to LIMIT owners of whose VMs with this UUID there are records, in the order of thumbprints;
+ * *N is how many. */
+int store_log_owners(struct store *s, const uint8_t vm[static UUID_BYTES], size_t limit,
+		     char (*out)[STORE_OWNER_SIZE], size_t *n, struct fault *f) MUST_CHECK;
 
 #endif

@@ -237,6 +237,32 @@ noted alpha .state incoming
 tends alpha 0 ''
 no_note alpha
 
+# --- another owner's VM with the same UUID ---
+
+whose() { "$shieldvm" key show "$1.pub" 2>&1 >/dev/null | grep -oE '[A-Za-z0-9_-]{43}'; }
+# reads STATUS SAYS ARGUMENT...: the VM's log.
+reads() {
+	local status=$1 says=$2
+	shift 2
+	expect "$status" "$says" guardian log --vm "$vm" --log-key state/log.jwk.pub "$@"
+}
+reads 0 "of the VM of owner $(whose owner), chained" --guardian "$admins_url" --admin admin
+records=$(wc -l <out)
+"$ask_key" make "$vm" admin tpm 0 state/release.jwk.pub "$first" >namesake || fail 'no protector'
+lives beta
+check 'it starts' on beta "$ask_key" ask "$ask" namesake admin 0 0
+ends
+tends beta 0 ''
+no_note beta
+reads 1 'owner.several' --guardian "$admins_url" --admin admin
+reads 0 "records of the VM of owner $(whose owner), chained" --guardian "$admins_url" --admin admin --whose "$(whose owner)"
+check 'it is no longer for that' test "$(wc -l <out)" = "$records"
+reads 0 "2 records of the VM of owner $(whose admin), chained" --guardian "$first" --owner admin
+reads 0 'they go on from the' --guardian "$first" --owner owner
+check 'nobody reads the other one' test "$(wc -l <out)" = "$records"
+reads 2 "not a key's thumbprint" --guardian "$admins_url" --admin admin --whose me
+reads 2 '--whose goes with --admin' --guardian "$first" --owner owner --whose "$(whose admin)"
+
 # The daemon as it runs: a stop is told at once, and a signal ends it in order.
 state alpha 9
 lives alpha

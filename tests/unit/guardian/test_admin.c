@@ -92,7 +92,7 @@ static int last(int64_t seq, const char *statement, size_t n, void *arg)
 /* The record after the one that R is, which must be EVENT. */
 static void expect(struct ledger_record *r, enum ledger_event event, unsigned host)
 {
-	GOOD(store_log_each(g.store, NIL, r->seq + 1, 1, last, r, &f));
+	GOOD(store_log_each(g.store, NIL, "", r->seq + 1, 1, last, r, &f));
 	assert_int_equal(r->event, event);
 	assert_string_equal(r->by, "anna");
 	assert_int_equal(r->time, NOW);

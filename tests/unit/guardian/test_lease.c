@@ -148,17 +148,22 @@ static int list(const struct ledger_record *r, void *arg)
 }
 
 /* The VM's log, verified as its owner does: "event/token/version/host[/admin] ...". */
-static void log_is(const uint8_t vm[static UUID_BYTES], const char *want)
+static void log_of(const uint8_t vm[static UUID_BYTES], const char *whose, const char *want)
 {
 	struct ledger_head head;
 	CLEANUP_BUF struct buf signed_head = BUF_INIT(8192), lines = BUF_INIT(1 << 20),
 			       seen = BUF_INIT(1 << 16);
-	GOOD(ledger_head_sign(g.store, bed_log_key, vm, NOW, &signed_head, &f));
+	GOOD(ledger_head_sign(g.store, bed_log_key, vm, whose, NOW, &signed_head, &f));
 	GOOD(ledger_head_open(bed_log_key, buf_cstr(&signed_head), signed_head.len, &head, &f));
-	GOOD(store_log_each(g.store, vm, 1, 100000, collect, &lines, &f));
+	GOOD(store_log_each(g.store, vm, whose, 1, 100000, collect, &lines, &f));
 	GOOD(ledger_verify(bed_log_key, buf_cstr(&lines), lines.len, &head, NULL, list, &seen, &f));
 	if (want)
 		assert_string_equal(buf_cstr(&seen), want);
+}
+
+static void log_is(const uint8_t vm[static UUID_BYTES], const char *want)
+{
+	log_of(vm, owner_id, want);
 }
 
 static void test_a_life_of_a_vm(void **state)
@@ -362,6 +367,7 @@ static void test_owners_do_not_share_a_uuid(void **state)
 	(void)state;
 	struct lease_grant grant;
 	int64_t expires;
+	char stranger_id[JWK_THUMBPRINT_SIZE];
 	struct lease_ask ask = ask_of(1, 0);
 	ask.owner = stranger;
 	DONE(lease_start(&g, &ask, NOW, &grant, &why));
@@ -380,7 +386,10 @@ static void test_owners_do_not_share_a_uuid(void **state)
 	REFUSES("vm.version", lease_report(&g, bed_id(1), VM, 1, 3, NOW, &expires, &why));
 	DONE(lease_stop(&g, bed_id(2), VM, 3, 4, NOW, &why));
 	DONE(lease_stop(&g, bed_id(1), VM, 1, 51, NOW, &why));
-	log_is(VM, "release/1/0/1 release/2/0/1 stop/2/2/1 release/3/2/2 stop/3/4/2 stop/1/51/1 ");
+	/* ... and nobody reads or lengthens another's log. */
+	GOOD(jwk_thumbprint(stranger, stranger_id));
+	log_is(VM, "release/2/0/1 stop/2/2/1 release/3/2/2 stop/3/4/2 ");
+	log_of(VM, stranger_id, "release/1/0/1 stop/1/51/1 ");
 }
 
 static void test_a_revoked_holder_may_only_end(void **state)
@@ -984,9 +993,9 @@ static void test_a_killed_guardian_leaves_no_lease_without_a_record(void **state
 		uint8_t vm[UUID_BYTES];
 		CLEANUP_BUF struct buf text = BUF_INIT(8192), lines = BUF_INIT(1 << 24);
 		vm_id(i, vm);
-		GOOD(ledger_head_sign(g.store, bed_log_key, vm, NOW, &text, &f));
+		GOOD(ledger_head_sign(g.store, bed_log_key, vm, owner_id, NOW, &text, &f));
 		GOOD(ledger_head_open(bed_log_key, buf_cstr(&text), text.len, &head, &f));
-		GOOD(store_log_each(g.store, vm, 1, INT64_MAX, collect, &lines, &f));
+		GOOD(store_log_each(g.store, vm, owner_id, 1, INT64_MAX, collect, &lines, &f));
 		GOOD(ledger_verify(bed_log_key, lines.len ? buf_cstr(&lines) : "", lines.len, &head,
 				   NULL, count_tokens, &last, &f));
 		if (store_vm_get(g.store, vm, owner_id, &v, NULL) >= 0)

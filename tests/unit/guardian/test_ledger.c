@@ -7,6 +7,8 @@
 
 static const uint8_t VM[UUID_BYTES] = { 0xde, 0xad };
 static const uint8_t OTHER[UUID_BYTES] = { 0xbe, 0xef };
+static const char OWNER[] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+		  STRANGER[] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE";
 static struct jwk *key, *foreign;
 static struct store *store;
 
@@ -23,18 +25,25 @@ static int keep(int64_t seq, const char *statement, size_t n, void *arg)
 	return 0;
 }
 
-static void append(const uint8_t vm[static UUID_BYTES], enum ledger_event event, int64_t token)
+static void append_of(const uint8_t vm[static UUID_BYTES], const char *owner,
+		      enum ledger_event event, int64_t token)
 {
 	struct ledger_record r = { .time = NOW + token, .event = event, .token = token };
 	memcpy(r.vm, vm, UUID_BYTES);
+	memcpy(r.owner, owner, STORE_OWNER_SIZE);
 	r.host[0] = 7;
 	GOOD_TX(store, ledger_append(store, key, &r, &f));
+}
+
+static void append(const uint8_t vm[static UUID_BYTES], enum ledger_event event, int64_t token)
+{
+	append_of(vm, OWNER, event, token);
 }
 
 static void get_head(const uint8_t vm[static UUID_BYTES], struct ledger_head *out)
 {
 	CLEANUP_BUF struct buf text = BUF_INIT(4096);
-	GOOD(ledger_head_sign(store, key, vm, NOW + 9, &text, &f));
+	GOOD(ledger_head_sign(store, key, vm, OWNER, NOW + 9, &text, &f));
 	GOOD(ledger_head_open(key, buf_cstr(&text), text.len, out, &f));
 }
 
@@ -45,11 +54,12 @@ static int make(void **state)
 	store = bed_open();
 	append(VM, LEDGER_RELEASE, 1);
 	append(OTHER, LEDGER_RELEASE, 1);
+	append_of(VM, STRANGER, LEDGER_RELEASE, 1);
 	append(VM, LEDGER_HANDOVER, 2);
 	append(VM, LEDGER_STOP, 2);
 	append(VM, LEDGER_RELEASE, 3);
 	n_lines = 0;
-	GOOD(store_log_each(store, VM, 1, LINES_MAX, keep, NULL, &f));
+	GOOD(store_log_each(store, VM, OWNER, 1, LINES_MAX, keep, NULL, &f));
 	get_head(VM, &head);
 	return 0;
 }
@@ -92,6 +102,7 @@ static void test_a_whole_log_is_verified(void **state)
 	GOOD(verify("1234", &head, NULL, &f));
 	GOOD(verify("1234", &head, &head, &f));
 	memcpy(known.vm, VM, UUID_BYTES);
+	memcpy(known.owner, OWNER, sizeof(OWNER));
 	GOOD(verify("1234", &head, &known, &f));
 	GOOD(ledger_next(&known, key, line[0], strlen(line[0]) - 1, &r, &f));
 	GOOD(ledger_next(&known, key, line[1], strlen(line[1]) - 1, &r, &f));
@@ -136,7 +147,7 @@ static void test_every_change_is_seen(void **state)
 	/* A record more than the head knows of. */
 	struct ledger_head before = head, known = head;
 	append(VM, LEDGER_STOP, 3);
-	GOOD(store_log_each(store, VM, 5, 1, keep, NULL, &f));
+	GOOD(store_log_each(store, VM, OWNER, 5, 1, keep, NULL, &f));
 	REFUSED(ERR_AUTH, "records are behind it", verify("12345", &before, NULL, &f));
 	get_head(VM, &head);
 	GOOD(verify("12345", &head, &before, &f));
@@ -149,6 +160,9 @@ static void test_every_change_is_seen(void **state)
 	known = head;
 	known.vm[0] ^= 1;
 	REFUSED(ERR_AUTH, "another VM's", verify("12345", &head, &known, &f));
+	known = head;
+	memcpy(known.owner, STRANGER, sizeof(STRANGER));
+	REFUSED(ERR_AUTH, "another owner's", verify("12345", &head, &known, &f));
 
 	/* Every character of a record counts. */
 	size_t n = strlen(line[1]) - 1;
@@ -156,6 +170,7 @@ static void test_every_change_is_seen(void **state)
 		struct ledger_head c = { 0 };
 		struct ledger_record r;
 		memcpy(c.vm, VM, UUID_BYTES);
+		memcpy(c.owner, OWNER, sizeof(OWNER));
 		GOOD(ledger_next(&c, key, line[0], strlen(line[0]) - 1, &r, &f));
 		struct ledger_head unmoved = c;
 		line[1][i] = line[1][i] == 'A' ? 'B' : 'A';
@@ -164,7 +179,7 @@ static void test_every_change_is_seen(void **state)
 		assert_true(verify("12345", &head, NULL, NULL) < 0);
 		free(line[1]);
 		n_lines = 1;
-		GOOD(store_log_each(store, VM, 2, 1, keep, NULL, &f));
+		GOOD(store_log_each(store, VM, OWNER, 2, 1, keep, NULL, &f));
 		n_lines = 5;
 	}
 	line[4][strlen(line[4]) - 1] = 0;
@@ -246,24 +261,35 @@ static void test_records_have_one_form(void **state)
 	memcpy(c.vm, OTHER, UUID_BYTES);
 	c.seq = 0;
 	REFUSED(ERR_AUTH, "another VM", ledger_next(&c, key, buf_cstr(&text), text.len, &r, &f));
-	/* Another record before it. */
+	/* ... and of another owner's. */
 	memcpy(c.vm, VM, UUID_BYTES);
+	memcpy(c.owner, STRANGER, sizeof(STRANGER));
+	REFUSED(ERR_AUTH, "another owner", ledger_next(&c, key, buf_cstr(&text), text.len, &r, &f));
+	/* Another record before it. */
+	c.owner[0] = 0;
 	c.hash[5] ^= 1;
 	REFUSED(ERR_AUTH, "does not belong behind",
 		ledger_next(&c, key, buf_cstr(&text), text.len, &r, &f));
 }
+
+#define HEAD(middle, hash)                                                                         \
+	"{\"v\":1,\"vm\":\"dead0000-0000-0000-0000-000000000000\"," middle                         \
+	",\"time\":5,\"hash\":\"" hash "}"
+#define OWNED "\"owner\":\"\",\"seq\":"
 
 static void test_heads_have_one_form(void **state)
 {
 	(void)state;
 	static const char *const WRONG[] = {
 		"{\"v\":1}",
-		"{\"v\":1,\"vm\":\"dead0000-0000-0000-0000-000000000000\",\"seq\":1,\"time\":5,"
-		"\"hash\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"x\":1}",
-		"{\"v\":1,\"vm\":\"dead0000-0000-0000-0000-000000000000\",\"seq\":-1,\"time\":5,"
-		"\"hash\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}",
-		"{\"v\":1,\"vm\":\"dead0000-0000-0000-0000-000000000000\",\"seq\":1,\"time\":5,"
-		"\"hash\":\"AAAA\"}",
+		HEAD(OWNED "1", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"x\":1"),
+		HEAD(OWNED "-1", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\""),
+		HEAD(OWNED "1", "AAAA\""),
+		HEAD("\"seq\":1", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\""),
+		HEAD("\"owner\":\"short\",\"seq\":1",
+		     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\""),
+		HEAD("\"owner\":\"" LONG_OWNER "\",\"seq\":1",
+		     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\""),
 	};
 	for (size_t i = 0; i < sizeof(WRONG) / sizeof(WRONG[0]); i++) {
 		struct ledger_head h = { .seq = 77 };
@@ -275,7 +301,13 @@ static void test_heads_have_one_form(void **state)
 	}
 	CLEANUP_BUF struct buf text = BUF_INIT(8192);
 	struct ledger_head h;
-	GOOD(ledger_head_sign(store, foreign, VM, NOW, &text, &f));
+	static const char GOOD_ONE[] =
+		HEAD(OWNED "1", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"");
+	GOOD(sign_make(key, LEDGER_HEAD_TYP, GOOD_ONE, strlen(GOOD_ONE), &text, &f));
+	GOOD(ledger_head_open(key, buf_cstr(&text), text.len, &h, &f));
+	buf_clear(&text);
+	REFUSED(ERR_FORMAT, "of whom", ledger_head_sign(store, key, VM, "short", NOW, &text, &f));
+	GOOD(ledger_head_sign(store, foreign, VM, OWNER, NOW, &text, &f));
 	REFUSED(ERR_AUTH, "another key", ledger_head_open(key, buf_cstr(&text), text.len, &h, &f));
 }
 
@@ -302,7 +334,7 @@ static void test_what_cannot_be_logged_is_not_done(void **state)
 	r.token = 0;
 	REFUSED_TX(store, ERR_FORMAT, "", ledger_append(store, public, &r, &f));
 	REFUSED(ERR_STATE, "needs a transaction", ledger_append(store, key, &r, &f));
-	GOOD(store_log_head(store, VM, &now, &f));
+	GOOD(store_log_head(store, VM, OWNER, &now, &f));
 	assert_int_equal(now.seq, 4);
 	for (int i = 0; i < LEDGER_EVENTS; i++) {
 		r.event = (enum ledger_event)i;

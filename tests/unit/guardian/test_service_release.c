@@ -107,11 +107,12 @@ static int done(void **state)
 	return guardian_done(state);
 }
 
-static void post(const uint8_t *peer, const char *where, const char *body, int64_t now)
+static void send_ask(enum link_listener listener, enum link_method method, const uint8_t *peer,
+		     const char *where, const char *body, int64_t now)
 {
 	struct service_ask q = {
-		.listener = strcmp(where, "/v1/lease/takeback") == 0 ? LINK_ADMINS : LINK_HOSTS,
-		.method = LINK_POST,
+		.listener = listener,
+		.method = method,
 		.path = where,
 		.body = body,
 		.n_body = strlen(body),
@@ -128,6 +129,12 @@ static void post(const uint8_t *peer, const char *where, const char *body, int64
 	status = r.status;
 	own = r.own;
 	nothing_is_open();
+}
+
+static void post(const uint8_t *peer, const char *where, const char *body, int64_t now)
+{
+	send_ask(strcmp(where, "/v1/lease/takeback") == 0 ? LINK_ADMINS : LINK_HOSTS, LINK_POST,
+		 peer, where, body, now);
 }
 
 static const char *text_of(const char *name)
@@ -280,6 +287,67 @@ static void test_the_owner_reads_the_log(void **state)
 	refused(400, "request.format", 1);
 	read_log(public, mine, VM_ID, "\"from\":1,\"by\":1");
 	refused(400, "request.format", 1);
+}
+
+/* ANNA asks for the log of the VM. */
+static void admin_reads(const char *query)
+{
+	char where[256];
+	snprintf(where, sizeof(where), "/v1/log?vm=" VM_ID "%s", query);
+	send_ask(LINK_ADMINS, LINK_GET, ANNA, where, "", NOW);
+}
+
+/* The owner of another VM with the same UUID neither reads nor lengthens its log. */
+static void test_owners_of_one_uuid_read_their_own(void **state)
+{
+	(void)state;
+	uint8_t print[STORE_FINGERPRINT_BYTES];
+	char mine[JWK_THUMBPRINT_SIZE], theirs[JWK_THUMBPRINT_SIZE], query[128];
+	struct jwk *first = owner, *second = NULL;
+	GOOD(jwk_new(&second, &f));
+	GOOD(jwk_thumbprint(first, mine));
+	GOOD(jwk_thumbprint(second, theirs));
+	admin_reads("");
+	well();
+	assert_int_equal(records(), 0);
+	start(1, 5, 0, NOW);
+	well();
+	admin_reads("");
+	well();
+	assert_int_equal(records(), 1);
+	owner = second;
+	make_protector(guardian_key);
+	start(2, 6, 0, NOW);
+	owner = first;
+	well();
+	tell(2, REPORT, 2, 1, NOW);
+	well();
+	tell(2, STOP, 2, 1, NOW);
+	well();
+	GOOD(tls_fingerprint(second, print));
+	read_log(second, print, VM_ID, "\"from\":1");
+	well();
+	assert_int_equal(records(), 2);
+	GOOD(tls_fingerprint(first, print));
+	read_log(first, print, VM_ID, "\"from\":1");
+	well();
+	assert_int_equal(records(), 1);
+	admin_reads("");
+	refused(409, "owner.several", 3);
+	if (!strstr(text_of("text"), mine) || !strstr(text_of("text"), theirs))
+		fail_msg("%s", text_of("text"));
+	snprintf(query, sizeof(query), "&owner=%s", theirs);
+	admin_reads(query);
+	well();
+	assert_int_equal(records(), 2);
+	snprintf(query, sizeof(query), "&owner=%s&from=2", theirs);
+	admin_reads(query);
+	well();
+	assert_int_equal(records(), 1);
+	admin_reads("&owner=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+	well();
+	assert_int_equal(records(), 0);
+	jwk_free(second);
 }
 
 /* A release to where the VM is to come to is one. */
@@ -882,6 +950,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_the_owner_reads_the_log),
+		TEST(test_owners_of_one_uuid_read_their_own),
 		TEST(test_the_owner_reads_of_a_vm_that_comes),
 		TEST(test_no_vm_has_the_log_of_admins),
 		TEST(test_a_key_and_its_lease),

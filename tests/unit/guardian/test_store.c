@@ -81,11 +81,13 @@ static void test_refuses_other_versions(void **state)
 {
 	(void)state;
 	struct store *s = NULL;
-	assert_string_equal(raw("UPDATE guardian SET version = 2"), "");
+	assert_string_equal(raw("UPDATE guardian SET version = 3"), "");
 	REFUSED(ERR_VERSION, "made by a newer program", store_open(path, &s, &f));
 	assert_string_equal(raw("UPDATE guardian SET version = 0"), "");
 	REFUSED(ERR_FORMAT, "version 0", store_open(path, &s, &f));
 	assert_string_equal(raw("UPDATE guardian SET version = 1"), "");
+	REFUSED(ERR_FORMAT, "version 1", store_open(path, &s, &f));
+	assert_string_equal(raw("UPDATE guardian SET version = 2"), "");
 	assert_string_equal(raw("ALTER TABLE vms RENAME COLUMN holder TO keeper"), "");
 	REFUSED(ERR_FORMAT, "damaged", store_open(path, &s, &f));
 	assert_null(s);
@@ -653,47 +655,71 @@ static int collect(int64_t seq, const char *statement, size_t n, void *arg)
 static void test_the_release_log_is_never_changed(void **state)
 {
 	(void)state;
+	static const char MINE[] = "mine---------------------------------------",
+			  YOURS[] = "yours--------------------------------------";
+	char owners[3][STORE_OWNER_SIZE];
+	size_t n;
 	static const uint8_t OTHER[UUID_BYTES] = { 0xbe, 0xef };
 	struct store_log_head head;
 	CLEANUP_BUF struct buf all = BUF_INIT(4096);
 	CLEANUP_STORE struct store *s = bed_open();
-	GOOD(store_log_head(s, VM, &head, &f));
+	GOOD(store_log_head(s, VM, MINE, &head, &f));
 	assert_int_equal(head.seq, 0);
 	for (uint8_t i = 1; i <= 3; i++) {
 		struct store_log_head next = { i, { i } };
 		char text[] = { (char)('a' + i), 0 };
-		GOOD_TX(s, store_log_append(s, VM, &next, text, 1, &f));
+		GOOD_TX(s, store_log_append(s, VM, MINE, &next, text, 1, &f));
 	}
-	GOOD(store_log_head(s, VM, &head, &f));
+	GOOD(store_log_head(s, VM, MINE, &head, &f));
 	assert_int_equal(head.seq, 3);
 	assert_int_equal(head.hash[0], 3);
 	static const struct store_log_head GAP = { 5, { 0 } }, SAME = { 3, { 0 } },
 					   FIRST = { 1, { 0 } };
-	REFUSED_TX(s, ERR_STATE, "no gaps", store_log_append(s, VM, &GAP, "x", 1, &f));
-	REFUSED_TX(s, ERR_STATE, "no gaps", store_log_append(s, VM, &SAME, "x", 1, &f));
-	GOOD_TX(s, store_log_append(s, OTHER, &FIRST, "x", 1, &f));
+	REFUSED_TX(s, ERR_STATE, "no gaps", store_log_append(s, VM, MINE, &GAP, "x", 1, &f));
+	REFUSED_TX(s, ERR_STATE, "no gaps", store_log_append(s, VM, MINE, &SAME, "x", 1, &f));
+	GOOD_TX(s, store_log_append(s, OTHER, MINE, &FIRST, "x", 1, &f));
+	/* Who has a VM with the same UUID has a log of his own. */
+	GOOD(store_log_head(s, VM, YOURS, &head, &f));
+	assert_int_equal(head.seq, 0);
+	GOOD_TX(s, store_log_append(s, VM, YOURS, &FIRST, "y", 1, &f));
+	GOOD(store_log_each(s, VM, YOURS, 1, 9, collect, &all, &f));
+	assert_string_equal(buf_cstr(&all), "1=y ");
+	buf_clear(&all);
+	GOOD(store_log_owners(s, VM, 3, owners, &n, &f));
+	assert_int_equal(n, 2);
+	assert_string_equal(owners[0], MINE);
+	assert_string_equal(owners[1], YOURS);
+	GOOD(store_log_owners(s, VM, 1, owners, &n, &f));
+	assert_int_equal(n, 1);
+	GOOD(store_log_owners(s, bed_id(9), 3, owners, &n, &f));
+	assert_int_equal(n, 0);
 	static char large[STORE_STATEMENT_MAX + 1];
 	static const struct store_log_head FOURTH = { 4, { 0 } };
 	REFUSED_TX(s, ERR_LIMIT, "at most",
-		   store_log_append(s, VM, &FOURTH, large, sizeof(large), &f));
-	GOOD(store_log_each(s, VM, 2, 9, collect, &all, &f));
-	GOOD(store_log_each(s, VM, 1, 1, collect, &all, &f));
+		   store_log_append(s, VM, MINE, &FOURTH, large, sizeof(large), &f));
+	GOOD(store_log_each(s, VM, MINE, 2, 9, collect, &all, &f));
+	GOOD(store_log_each(s, VM, MINE, 1, 1, collect, &all, &f));
 	assert_string_equal(buf_cstr(&all), "2=c 3=d 1=b ");
 
 	static const char UPSERT[] =
-		"INSERT INTO release_log SELECT vm, 2, hash, 'x' FROM release_log "
-		"WHERE seq = 2 ON CONFLICT (vm, seq) DO UPDATE SET statement = 'x'";
+		"INSERT INTO release_log SELECT vm, owner, 2, hash, 'x' FROM release_log "
+		"WHERE seq = 2 ON CONFLICT (vm, owner, seq) DO UPDATE SET statement = 'x'";
 	const char *const CHANGES[] = {
 		"UPDATE release_log SET statement = 'x' WHERE seq = 2",
 		"UPDATE release_log SET seq = 9 WHERE seq = 3",
 		"UPDATE release_log SET vm = x'beef0000000000000000000000000000' WHERE seq = 3",
+		"UPDATE release_log SET owner = 'yours--------------------------------------' "
+		"WHERE seq = 3",
 		"DELETE FROM release_log",
 		"DELETE FROM release_log WHERE seq = 3",
 #ifndef STORE_BED_POSTGRES
-		"REPLACE INTO release_log SELECT vm, seq, hash, 'x' FROM release_log WHERE seq = 2",
+		"REPLACE INTO release_log SELECT vm, owner, seq, hash, 'x' FROM release_log WHERE "
+		"seq = 2",
 #endif
-		"INSERT INTO release_log SELECT vm, 0, hash, 'x' FROM release_log WHERE seq = 2",
-		"INSERT INTO release_log SELECT vm, 9, hash, 'x' FROM release_log WHERE seq = 2",
+		"INSERT INTO release_log SELECT vm, owner, 0, hash, 'x' FROM release_log WHERE seq "
+		"= 2",
+		"INSERT INTO release_log SELECT vm, owner, 9, hash, 'x' FROM release_log WHERE seq "
+		"= 2",
 		UPSERT,
 	};
 	for (size_t i = 0; i < sizeof(CHANGES) / sizeof(CHANGES[0]); i++) {
@@ -702,7 +728,7 @@ static void test_the_release_log_is_never_changed(void **state)
 			fail_msg("%s: \"%s\"", CHANGES[i], said);
 	}
 	buf_clear(&all);
-	GOOD(store_log_each(s, VM, 1, 9, collect, &all, &f));
+	GOOD(store_log_each(s, VM, MINE, 1, 9, collect, &all, &f));
 	assert_string_equal(buf_cstr(&all), "1=b 2=c 3=d ");
 	GOOD(store_check(s, &f));
 }

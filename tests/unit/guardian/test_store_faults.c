@@ -124,10 +124,10 @@ static int append_records(void)
 	for (int i = 0; i < RACES; i++) {
 		struct store_log_head head;
 		STORE_DECISION(d, s);
-		if (store_begin(d, NULL) < 0 || store_log_head(d, bed_id(7), &head, NULL) < 0)
+		if (store_begin(d, NULL) < 0 || store_log_head(d, bed_id(7), "", &head, NULL) < 0)
 			return 255;
 		head.seq++;
-		if (store_log_append(d, bed_id(7), &head, "x", 1, NULL) < 0 ||
+		if (store_log_append(d, bed_id(7), "", &head, "x", 1, NULL) < 0 ||
 		    store_commit(d, NULL) < 0)
 			return 255;
 	}
@@ -171,7 +171,7 @@ static void test_two_guardians_race(void **state)
 	assert_int_equal(race(append_records, codes), 0);
 	s = bed_open();
 	struct store_log_head head;
-	GOOD(store_log_head(s, bed_id(7), &head, &f));
+	GOOD(store_log_head(s, bed_id(7), "", &head, &f));
 	assert_int_equal(head.seq, 2 * RACES);
 	GOOD(store_vm_get(s, bed_id(7), OWNER, &v, &f));
 	assert_int_equal(v.token, 2 * RACES);

@@ -91,6 +91,7 @@ static void test_release_log(void **state)
 	assert_int_equal(head.seq, 3);
 	assert_int_equal(head.time, NOW + 9);
 	assert_int_equal(head.vm[15], 0xef);
+	assert_int_equal(strlen(head.owner), 43);
 	if (ledger_verify(key, (const char *)lines.data, lines.len, &head, NULL, look, &n, &f) < 0)
 		fail_msg("%s", f.text);
 	assert_int_equal(n, 3);
