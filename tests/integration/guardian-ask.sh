@@ -260,6 +260,10 @@ check 'it is no longer for that' test "$(wc -l <out)" = "$records"
 reads 0 "2 records of the VM of owner $(whose admin), chained" --guardian "$first" --owner admin
 reads 0 'they go on from the' --guardian "$first" --owner owner
 check 'nobody reads the other one' test "$(wc -l <out)" = "$records"
+reads 0 '' --guardian "$admins_url" --admin admin --whose "$(whose owner)" --json
+cp out records
+cp "kept/shieldvm/guardian-log/"*"/$vm-$(whose owner)" head
+check 'each log has a head of its own' test -s "$(echo kept/shieldvm/guardian-log/*/"$vm-$(whose admin)")"
 reads 2 "not a key's thumbprint" --guardian "$admins_url" --admin admin --whose me
 reads 2 '--whose goes with --admin' --guardian "$first" --owner owner --whose "$(whose admin)"
 
@@ -348,6 +352,11 @@ echo '{"v":1,"mode":"hostkey","tcti":null,"eventlog":null,"ima":null}' >gamma/et
 certify() { printf '"/v1/attest": {"run": ["%s", "certify", "%s", "%s", "gamma/etc/host.jwk.pub"%s]}' "$ask_key" "$1" "$2" "${3:-}"; }
 gamma=$(id_of gamma)
 good=$(certify ours "$gamma")
+# Another owner's log is not passed off as that of the one who asks.
+cp records head liar
+reads 0 'they go on' --guardian "$liar_url" --owner owner
+reads 1 "it is of the VM of owner $(whose owner)" --guardian "$liar_url" --owner admin
+reads 1 "it is of the VM of owner $(whose owner)" --guardian "$liar_url" --admin admin --whose "$(whose admin)"
 # lies STATUS SAYS LIE [PROTECTOR]: what shieldvm-ask says then, and that nothing was noted.
 lies() {
 	echo "{$3}" >liar/lies

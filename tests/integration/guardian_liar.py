@@ -54,6 +54,7 @@ class Liar(http.server.BaseHTTPRequestHandler):
             "/v1/enrol/begin": {**ticket(), "id_object": "", "encrypted": ""},
             "/v1/enrol/finish": {"status": "pending", "fingerprint": "00" * 32},
             "/v1/log": log(),
+            "/v1/owner/log": log(),
         }
         path, lies = self.path.split("?")[0], {}
         if os.path.exists(f"{folder}/lies"):
