@@ -98,9 +98,28 @@ check 'a copy of the state is put by' on b cp -a $state $shared/older
 starts b 'in order again'
 check "the guest's firmware changes its vTPM" until_true 60 on b bash -c "! cmp -s $state/tpm2.state $shared/older/tpm2.state"
 
-# --- a state that was set back --------------------------------------------------------------------
+# --- a state that is set back while the guardian is asked -----------------------------------------
 
 stops b
+mapfile -t guardian_parts < <(pgrep -P "$guardian_pid")
+kill -STOP "${guardian_parts[@]}"
+on b virsh create $shared/shielded.xml >"$work/started" 2>&1 &
+starting=$!
+started_so() {
+	local status=0
+	wait "$starting" || status=$?
+	cat "$work/started"
+	return "$status"
+}
+check 'the key is asked for' until_true 20 on b pgrep -x shieldvm-ask
+check 'meanwhile the state is set back' on b cp -a $shared/older/. $state/
+kill -CONT "${guardian_parts[@]}"
+refused 'what took its place is not taken' 'vtpm\.older: .* replaced by an older one' started_so
+check '... and nothing of it is left there' until_true 10 no_process_on b 'guest=shielded,'
+check '... nor its lease' until_true 30 on b test ! -e $lease
+
+# --- a state that was set back --------------------------------------------------------------------
+
 on b cp -a $shared/older/. $state/
 refuses b 'vm\.version: '
 
