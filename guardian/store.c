@@ -84,6 +84,22 @@ int store_commit(struct store *s, struct fault *f)
 	return rc;
 }
 
+int store_version_check(const char *where, int64_t version, struct fault *f)
+{
+	if (version > STORE_SCHEMA_VERSION)
+		return fault_set(
+			f, ERR_VERSION,
+			"%s: made by a newer program (version %lld of its tables, this one "
+			"knows %d): update this one",
+			where, (long long)version, STORE_SCHEMA_VERSION);
+	if (version != STORE_SCHEMA_VERSION)
+		return fault_set(f, ERR_FORMAT,
+				 "%s: its tables have version %lld, which no release has used: "
+				 "make it anew (shieldvm-guardian init)",
+				 where, (long long)version);
+	return 0;
+}
+
 int store_fail(struct store *s, int rc)
 {
 	s->failed = 1;

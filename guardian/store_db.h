@@ -2,9 +2,9 @@
 /*
  * What a database engine does for guardian/store*.c.  Private to those.
  *
- * Every statement is a row of STORE_SQL in guardian/store_sql.c; an engine prepares them all when
- * it opens the database and binds values to their parameters $1, $2 ... .  The engine says what
- * went wrong in the terms of guardian/store.h.
+ * Every statement is a row of STORE_SQL (guardian/store_sql.h); an engine prepares them all when it
+ * opens the database and binds values to their parameters $1, $2 ... .  The engine says what went
+ * wrong in the terms of guardian/store.h.
  */
 #ifndef SHIELDVM_GUARDIAN_STORE_DB_H
 #define SHIELDVM_GUARDIAN_STORE_DB_H
@@ -12,71 +12,7 @@
 #include <string.h>
 
 #include "guardian/store.h"
-
-#define STORE_SCHEMA_VERSION 2
-
-enum store_sql {
-	SQL_NONCE_ADD,
-	SQL_NONCE_COUNT,
-	SQL_NONCE_PRUNE,
-	SQL_WORD_ADD,
-	SQL_WORD_COUNT,
-	SQL_CERTIFICATE_PRUNE,
-	SQL_FORGOTTEN_GET,
-	SQL_FORGOTTEN_SET,
-	SQL_POLICY_ADD,
-	SQL_POLICY_LATEST,
-	SQL_POLICY_NUMBER,
-	SQL_FLOOR_GET,
-	SQL_FLOOR_SET,
-	SQL_ADMIN_ADD,
-	SQL_ADMIN_REMOVE,
-	SQL_ADMIN_FIND,
-	SQL_ADMIN_EACH,
-	SQL_HOST_ADD,
-	SQL_HOST_TAKE_OVER,
-	SQL_HOST_GET,
-	SQL_HOST_EACH,
-	SQL_HOST_PRUNE,
-	SQL_HOST_PENDING,
-	SQL_HOST_TAKEN,
-	SQL_HOST_DECIDE,
-	SQL_HOST_COUNTS,
-	SQL_CERTIFICATE_ADD,
-	SQL_CERTIFICATE_GET,
-	SQL_VM_GET,
-	SQL_VM_HELD,
-	SQL_VM_TOOK,
-	SQL_VM_TOKEN,
-	SQL_VM_PUT,
-	SQL_INCOMING_PUT,
-	SQL_INCOMING_GET,
-	SQL_INCOMING_DROP,
-	SQL_INCOMING_VOID,
-	SQL_INCOMING_PRUNE,
-	SQL_LOG_HEAD,
-	SQL_LOG_ADD,
-	SQL_LOG_EACH,
-	SQL_LOG_OWNERS,
-	SQL_COUNT
-};
-
-struct store_sql_row {
-	const char *text;
-	int writes;
-	unsigned n_args;
-};
-extern const struct store_sql_row STORE_SQL[SQL_COUNT];
-
-/* Statements that make the tables in an empty SQLite database. */
-extern const char STORE_SCHEMA_SQLITE[];
-/* The same for PostgreSQL, in the schema shieldvm_guardian: one text, to be sent in one piece. */
-extern const char STORE_SCHEMA_POSTGRES[];
-/* How many of the tables' rules are there and enabled, and how many there have to be; how many
- * rights everyone has; queries that give 0 for a database that is whole, then NULL. */
-extern const char STORE_POSTGRES_RULES[], STORE_POSTGRES_PUBLIC[];
-#define STORE_POSTGRES_N_RULES 21
-extern const char *const STORE_POSTGRES_CHECKS[];
+#include "guardian/store_sql.h"
 
 enum db_type { DB_NULL, DB_INTEGER, DB_TEXT, DB_BLOB };
 struct db_value {
@@ -145,6 +81,10 @@ int store_run(struct store *s, enum store_sql sql, const struct db_value *args, 
 	store_run(s, sql, (const struct db_value[]){ __VA_ARGS__ },                                \
 		  sizeof((const struct db_value[]){ __VA_ARGS__ }) / sizeof(struct db_value), row, \
 		  arg, f)
+
+/* Whether this program knows tables of VERSION, which the database at WHERE (its path or address)
+ * has.  ERR_VERSION if a newer one has made them, ERR_FORMAT. */
+int store_version_check(const char *where, int64_t version, struct fault *f) MUST_CHECK;
 
 /* Note that the open transaction may not be committed; returns RC. */
 int store_fail(struct store *s, int rc);

@@ -278,19 +278,10 @@ static int check_version(struct postgres *p, struct fault *f)
 	int64_t version = 0, rules = 0, others = 0;
 	int rc = one_integer(p, "SELECT version FROM shieldvm_guardian.guardian WHERE one = 1",
 			     ANSWER_MS, &version, f);
+	if (rc >= 0)
+		rc = store_version_check(p->url, version, f);
 	if (rc < 0)
 		return rc;
-	if (version > STORE_SCHEMA_VERSION)
-		return fault_set(
-			f, ERR_VERSION,
-			"%s: made by a newer program (version %lld of its tables, this one "
-			"knows %d): update this one",
-			p->url, (long long)version, STORE_SCHEMA_VERSION);
-	if (version != STORE_SCHEMA_VERSION)
-		return fault_set(f, ERR_FORMAT,
-				 "%s: its tables have version %lld, which no release has used: "
-				 "make it anew (shieldvm-guardian init)",
-				 p->url, (long long)version);
 	rc = one_integer(p, STORE_POSTGRES_RULES, ANSWER_MS, &rules, f);
 	if (rc >= 0 && rules != STORE_POSTGRES_N_RULES)
 		rc = fault_set(f, ERR_FORMAT,

@@ -6,7 +6,7 @@
  * tables' own rules repeat what the code above checks, so that no later mistake there can, say,
  * change a record of the release log or let a fencing token fall.
  */
-#include "guardian/store_db.h"
+#include "guardian/store_sql.h"
 
 #define HOST_COLUMNS                                                                               \
 	"id, name, mode, state, ek_id, ek_cert, ak_pub, host_key, enrolled, decided, "             \

@@ -3,7 +3,9 @@
  * The guardian's tables as PostgreSQL has them: those of STORE_SCHEMA_SQLITE, with the same rules
  * under the same names, in a schema of their own.
  */
-#include "guardian/store_db.h"
+#include "guardian/store_sql.h"
+
+#include <stddef.h>
 
 /* A trigger that refuses with a sentence. */
 #define REFUSE(name, when_what, condition, says)                                                   \

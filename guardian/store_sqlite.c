@@ -197,20 +197,7 @@ static int check_version(struct sqlite *q, struct fault *f)
 {
 	int64_t version = 0;
 	int rc = one_integer(q, "SELECT version FROM guardian WHERE one = 1", &version, f);
-	if (rc < 0)
-		return rc;
-	if (version > STORE_SCHEMA_VERSION)
-		return fault_set(
-			f, ERR_VERSION,
-			"%s: made by a newer program (version %lld of its tables, this one "
-			"knows %d): update this one",
-			q->path, (long long)version, STORE_SCHEMA_VERSION);
-	if (version != STORE_SCHEMA_VERSION)
-		return fault_set(f, ERR_FORMAT,
-				 "%s: its tables have version %lld, which no release has used: "
-				 "make it anew (shieldvm-guardian init)",
-				 q->path, (long long)version);
-	return 0;
+	return rc < 0 ? rc : store_version_check(q->path, version, f);
 }
 
 /* Modes of this connection, each looked at after it was set: SQLite ignores what it cannot do. */

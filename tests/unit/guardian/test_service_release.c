@@ -627,18 +627,25 @@ static void sign(const char *typ, const struct buf *said, struct buf *jws)
 	GOOD(sign_make(owner, typ, said->data, said->len, jws, &f));
 }
 
+/* The owner's ticket for VERSION, with RESTORES used before. */
+static void write_ticket(int64_t version, int64_t restores, struct buf *jws)
+{
+	CLEANUP_BUF struct buf said = BUF_INIT(1024);
+	GOOD(lease_restore_text(vm, version, restores, &said));
+	sign(LEASE_RESTORE_TYP, &said, jws);
+}
+
 static void test_older_state(void **state)
 {
 	(void)state;
 	struct said s = { .id = 1, .certificate = 1, .request = 2, .version = 3 };
 	struct keyrelease key;
-	CLEANUP_BUF struct buf said = BUF_INIT(1024), jws = BUF_INIT(4096);
+	CLEANUP_BUF struct buf jws = BUF_INIT(4096);
 	start(1, 1, 0, NOW);
 	tell(1, REPORT, 1, 5, NOW);
 	ask(PEER[1], &s, NOW);
 	refused(403, "vm.version", 1);
-	GOOD(lease_restore_text(vm, 3, 0, &said));
-	sign(LEASE_RESTORE_TYP, &said, &jws);
+	write_ticket(3, 0, &jws);
 	s.ticket = "x", s.request = 3;
 	ask(PEER[1], &s, NOW);
 	refused(403, "ticket.invalid", 1);
@@ -655,9 +662,7 @@ static void test_older_state(void **state)
 	ask(PEER[1], &s, NOW);
 	refused(403, "ticket.invalid", 3);
 	/* For a start from nothing as well: without one no worker may take the release for it. */
-	buf_clear(&said);
-	GOOD(lease_restore_text(vm, 0, 1, &said));
-	sign(LEASE_RESTORE_TYP, &said, &jws);
+	write_ticket(0, 1, &jws);
 	s.ticket = buf_cstr(&jws), s.version = 0, s.request = 6;
 	ask(PEER[1], &s, NOW);
 	well();
@@ -674,11 +679,10 @@ static void test_older_saved_state(void **state)
 	(void)state;
 	struct said s = { .id = 1, .certificate = 1, .version = 5, .request = 2 };
 	struct keyrelease key;
-	CLEANUP_BUF struct buf said = BUF_INIT(1024), jws = BUF_INIT(4096);
+	CLEANUP_BUF struct buf jws = BUF_INIT(4096);
 	start(1, 1, 0, NOW);
 	tell(1, REPORT, 1, 5, NOW);
-	GOOD(lease_restore_text(vm, 3, 0, &said));
-	sign(LEASE_RESTORE_TYP, &said, &jws);
+	write_ticket(3, 0, &jws);
 	/* It is the ticket's, and a number. */
 	s.more = ",\"restore\":3";
 	ask(PEER[1], &s, NOW);
